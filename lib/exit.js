@@ -1,0 +1,68 @@
+'use strict'
+
+// What happens to jobs when the process ends: accepted ones keep it alive until they are delivered or `linger` is over,
+// and what is given up is said. Nothing of this costs anything before the end.
+
+const { writeSync } = require('node:fs')
+const { gaveUp } = require('./errors.js')
+
+/** How long a process may wait silently. */
+const PATIENCE = 3_000
+/** `process.exit()` is not held up for longer, whatever `linger` says. */
+const MOST_AT_EXIT = 2_000
+
+const sessions = new Set()
+let isWatching = false
+
+function watch (session) {
+  sessions.add(session)
+  if (isWatching) return
+  isWatching = true
+  process.on('beforeExit', () => {
+    for (const session of sessions) if (session.owes()) linger(session)
+  })
+  process.on('exit', flushAll)
+}
+
+function unwatch (session) {
+  sessions.delete(session)
+}
+
+/** The loop is empty and jobs are left: stays until they are delivered or given up. */
+async function linger (session) {
+  const { linger, address } = session.options
+  session.hold()
+  const patience = setTimeout(warn, PATIENCE, session, address).unref()
+  const end = linger < 2 ** 31 ? setTimeout(() => session.close(0), linger) : undefined
+  try {
+    await (session.isClosing ? session.closing : session.drain())
+  } catch {
+    // Closed meanwhile, which has said what became of the jobs; or an end that can't open, which its callers know.
+  }
+  clearTimeout(patience)
+  clearTimeout(end)
+  session.release()
+}
+
+function warn (session, address) {
+  const { pushBound, pushPeers } = session.native.stats()
+  const where = pushBound.length > 0 ? pushBound.join(', ') : address
+  const jobs = session.undelivered() + session.waiting.length
+  process.emitWarning(
+    `${jobs} job${jobs === 1 ? '' : 's'} wait at ${where} for ${pushPeers.length === 0 ? 'a worker to connect' : 'workers to take them'}; ` +
+    'the process stays until they are delivered: bound that with the option linger (milliseconds)',
+    { type: 'ZeropipeWarning', code: 'ZEROPIPE_WAITING' })
+}
+
+/** The process ends now: what connected peers can take in a moment is still theirs. */
+function flushAll () {
+  const until = performance.now() + MOST_AT_EXIT
+  for (const session of sessions) {
+    if (session.undelivered() === 0) continue
+    const left = session.native.flush(Math.min(session.options.linger, Math.max(0, until - performance.now())))
+    // A warning would be printed too late.
+    if (left > 0) writeSync(2, `zeropipe: ${gaveUp(left, `${session.options.address}, at exit`)}\n`)
+  }
+}
+
+module.exports = { watch, unwatch }

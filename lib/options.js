@@ -1,0 +1,149 @@
+'use strict'
+
+const { endpointProblem } = require('../binding.js')
+const { code, makeError } = require('./errors.js')
+
+const DEFAULT_ENDPOINT = { bind: 'tcp://127.0.0.1:7777', connect: 'tcp://localhost:7777' }
+const MEBIBYTE = 1 << 20
+/** A slab's bytes and a frame's ends are counted in 31 bits. */
+const MAX_MESSAGE_SIZE = 2 ** 31 - 1
+
+const DEFAULTS = {
+  highWaterMark: { messages: 100_000, bytes: 64 * MEBIBYTE },
+  maxMessageSize: 64 * MEBIBYTE,
+  linger: Infinity,
+  maxAttempts: 20,
+  heartbeat: { interval: 5_000, timeout: 15_000 },
+  identity: ''
+}
+
+function invalid (name, value, wanted) {
+  const shown = typeof value === 'string' ? JSON.stringify(value) : String(value)
+  return makeError(code.INVALID_OPTION, `option ${name} is ${shown}: it must be ${wanted}`)
+}
+
+/** Checks that `value` is an object with no other keys than `known`. */
+function checkKeys (value, known, what) {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalid(what, value, 'an object')
+  for (const key of Object.keys(value)) {
+    if (!known.includes(key)) {
+      throw makeError(code.INVALID_OPTION, `there is no option ${JSON.stringify(key)} in ${what} (there are: ${known.join(', ')})`)
+    }
+  }
+}
+
+/** A number between two others, or the default. */
+function number (name, value, otherwise, least, most, isWhole = true) {
+  if (value === undefined) return otherwise
+  if (typeof value === 'number' && value >= least && value <= most && (!isWhole || Number.isInteger(value))) return value
+  throw invalid(name, value, `a ${isWhole ? 'whole ' : ''}number from ${least} to ${most}`)
+}
+
+function signal (value) {
+  if (value !== undefined && !(value instanceof AbortSignal)) throw invalid('signal', value, 'an AbortSignal')
+  return value
+}
+
+function endpoint (value, connects) {
+  if (typeof value !== 'string') {
+    throw makeError(code.INVALID_ENDPOINT, `${String(value)} is no endpoint: it must be a string`)
+  }
+  const problem = endpointProblem(value, connects)
+  if (problem !== null) throw makeError(code.INVALID_ENDPOINT, problem)
+  return value
+}
+
+function endpoints (value, connects) {
+  return (value === undefined ? [] : Array.isArray(value) ? value : [value]).map(one => endpoint(one, connects))
+}
+
+/** Where one end binds and connects; `binds` says what a single address means. */
+function sites (name, value, binds) {
+  if (value === undefined) return { bind: [], connect: [] }
+  if (typeof value === 'string') return binds ? { bind: endpoints(value), connect: [] } : { bind: [], connect: endpoints(value, true) }
+  checkKeys(value, ['bind', 'connect'], name)
+  const found = { bind: endpoints(value.bind, false), connect: endpoints(value.connect, true) }
+  if (found.bind.length + found.connect.length === 0) throw invalid(name, '{}', 'an address, or an object with bind or connect')
+  return found
+}
+
+/** Everything about a pipe, complete, or an error with its code. */
+function pipeOptions (given) {
+  const address = typeof given === 'string' ? given : undefined
+  const options = address !== undefined ? {} : given === undefined ? {} : given
+  checkKeys(options, ['push', 'pull', 'highWaterMark', 'maxMessageSize', 'linger', 'maxAttempts', 'heartbeat', 'identity'], 'pipe')
+  const { highWaterMark = {}, heartbeat = {}, identity = DEFAULTS.identity } = options
+  checkKeys(highWaterMark, ['messages', 'bytes'], 'highWaterMark')
+  checkKeys(heartbeat, ['interval', 'timeout'], 'heartbeat')
+  if (typeof identity !== 'string' || Buffer.byteLength(identity) > 255) {
+    throw invalid('identity', identity, 'a string of at most 255 bytes')
+  }
+  const usesDefault = address === undefined && options.push === undefined && options.pull === undefined
+  const single = address ?? (usesDefault ? process.env.ZEROPIPE_ENDPOINT || undefined : undefined)
+  const isDefault = usesDefault && single === undefined
+  const whole = single !== undefined || isDefault
+  if (single !== undefined) endpoint(single, false)
+  const push = whole ? { bind: [single ?? DEFAULT_ENDPOINT.bind], connect: [] } : sites('push', options.push, true)
+  const pull = whole ? { bind: [], connect: [single ?? DEFAULT_ENDPOINT.connect] } : sites('pull', options.pull, false)
+  return {
+    pushes: push.bind.length + push.connect.length > 0,
+    pulls: pull.bind.length + pull.connect.length > 0,
+    /** One address for both ends, so that it is the first call that tells which end is meant. */
+    isSingle: whole,
+    address: single ?? [...push.bind, ...push.connect].join(', '),
+    linger: number('linger', options.linger, DEFAULTS.linger, 0, Infinity, false),
+    maxAttempts: number('maxAttempts', options.maxAttempts, DEFAULTS.maxAttempts, 1, 2 ** 31),
+    maxMessageSize: number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE),
+    native: {
+      pushBind: push.bind,
+      pushConnect: push.connect,
+      pullBind: pull.bind,
+      pullConnect: pull.connect,
+      maxWaitingJobs: number('highWaterMark.messages', highWaterMark.messages, DEFAULTS.highWaterMark.messages, 1, 2 ** 32),
+      maxWaitingBytes: number('highWaterMark.bytes', highWaterMark.bytes, DEFAULTS.highWaterMark.bytes, 1, 2 ** 48),
+      maxMessageSize: number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE),
+      heartbeatInterval: number('heartbeat.interval', heartbeat.interval, DEFAULTS.heartbeat.interval, 0, 2 ** 31, false),
+      heartbeatTimeout: number('heartbeat.timeout', heartbeat.timeout, DEFAULTS.heartbeat.timeout, 1, 2 ** 31, false),
+      identity
+    }
+  }
+}
+
+/** The options of one call, checked: each name has its own check. */
+function callOptions (what, given, checks) {
+  if (given === undefined) return {}
+  checkKeys(given, Object.keys(checks), what)
+  const checked = {}
+  for (const [name, check] of Object.entries(checks)) checked[name] = check(given[name])
+  return checked
+}
+
+const pushOptions = given => callOptions('push', given, { signal })
+const drainOptions = given => callOptions('drain', given, { signal })
+const closeOptions = given => callOptions('close', given, { linger: value => number('linger', value, undefined, 0, Infinity, false) })
+const readyOptions = given => callOptions('ready', given, {
+  pullers: value => number('pullers', value, undefined, 0, 2 ** 31),
+  pushers: value => number('pushers', value, undefined, 0, 2 ** 31),
+  signal
+})
+
+/** What all forms of pull have. */
+const pullChecks = {
+  signal,
+  prefetch: value => value === 'auto' ? value : number('prefetch', value, 'auto', 0, 2 ** 31)
+}
+
+const loopOptions = given => callOptions('pull', given, {
+  ...pullChecks,
+  batch: value => number('batch', value, undefined, 1, 2 ** 31),
+  info: value => {
+    if (value !== undefined && typeof value !== 'boolean') throw invalid('info', value, 'true or false')
+    return value === true
+  }
+})
+const handlerOptions = given => callOptions('pull', given, {
+  ...pullChecks,
+  concurrency: value => number('concurrency', value, 1, 1, 2 ** 31)
+})
+
+module.exports = { pipeOptions, pushOptions, drainOptions, closeOptions, readyOptions, loopOptions, handlerOptions }

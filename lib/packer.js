@@ -1,0 +1,182 @@
+'use strict'
+
+// Jobs on their way out. They are copied into a slab, many to one crossing: the slab goes to the engine when the engine
+// is idle, when it is full, or at the end of the tick, whichever comes first.
+
+const { code, makeError } = require('./errors.js')
+const { isDue, nextTurn, begin } = require('./turn.js')
+
+/** Bytes of a slab. A job of this size or more travels alone. */
+const SLAB = 64 * 1024
+/** Frames of a slab. */
+const FRAMES = 4096
+/** Set in an end when more frames of the same job follow. */
+const MORE = 2 ** 31
+const MAX_FRAMES = 1024
+/** What a frame beyond the first counts against limits, besides its bytes. */
+const FRAME_COST = 64
+/** Up to this length writing a string byte by byte is faster than a call. */
+const SHORT = 24
+
+/** Shared by every push that is accepted at once: nobody can tell them apart. */
+const ACCEPTED = Promise.resolve()
+
+class Packer {
+  /** `native` is open; `maxMessageSize` bounds a job. */
+  constructor (native, maxMessageSize) {
+    this.native = native
+    this.maxMessageSize = maxMessageSize
+    const memory = new ArrayBuffer(SLAB + 4 * FRAMES)
+    this.slab = Buffer.from(memory)
+    this.ends = new Uint32Array(memory, SLAB)
+    this.idle = native.idleWord()
+    this.used = 0
+    this.frames = 0
+    this.jobs = 0
+    /** What the queue can take, of which the slab is a part: bytes to be used, jobs. */
+    this.limit = 0
+    this.maxJobs = 0
+    this.isScheduled = false
+    this.tick = () => {
+      this.isScheduled = false
+      begin()
+      this.flush()
+    }
+    this.setRoom(native.room())
+  }
+
+  /** Takes a job of one frame if there is room at hand: a promise, or null if it needs a closer look. */
+  push (frame) {
+    if (typeof frame === 'string' ? !this.putString(frame) : !this.putBytes(frame)) return null
+    this.endJob()
+    return isDue() ? nextTurn() : ACCEPTED
+  }
+
+  /** Takes a job of checked frames that counts `cost`; false if there is no room. */
+  put ({ frames, bytes, cost }) {
+    if (bytes >= SLAB) return this.putAlone(frames, cost)
+    if (this.jobs >= this.maxJobs || this.used + cost > this.limit || !this.hasSpace(frames.length, bytes)) {
+      this.flush()
+      this.setRoom(this.native.room())
+      if (!this.native.fits(cost)) return false
+    }
+    for (let index = 0; index < frames.length; index++) {
+      if (index > 0) this.ends[this.frames++] = this.used + MORE
+      const frame = frames[index]
+      this.used += typeof frame === 'string' ? this.slab.write(frame, this.used) : (this.slab.set(frame, this.used), frame.length)
+    }
+    this.limit -= cost - bytes
+    this.endJob()
+    return true
+  }
+
+  /** Hands what is in the slab over to the engine. */
+  flush () {
+    if (this.jobs === 0) return
+    const { used, frames } = this
+    this.used = this.frames = this.jobs = 0
+    this.setRoom(this.native.send(this.slab, used, SLAB, frames))
+  }
+
+  putAlone (frames, cost) {
+    this.flush()
+    if (!this.native.fits(cost)) return false
+    this.setRoom(this.native.sendLarge(frames.map(frame => typeof frame === 'string' ? Buffer.from(frame) : frame)))
+    return true
+  }
+
+  putString (text) {
+    const length = text.length
+    // Three bytes are the most that one unit of a string becomes.
+    if (!this.hasRoom(3 * length)) return false
+    let used = this.used
+    if (length <= SHORT) {
+      const slab = this.slab
+      for (let index = 0; index < length; index++) {
+        const unit = text.charCodeAt(index)
+        if (unit > 127) return this.putWide(text)
+        slab[used++] = unit
+      }
+      this.used = used
+      return true
+    }
+    return this.putWide(text)
+  }
+
+  putWide (text) {
+    this.used += this.slab.write(text, this.used)
+    return true
+  }
+
+  putBytes (bytes) {
+    const length = bytes.length
+    if (!this.hasRoom(length)) return false
+    this.slab.set(bytes, this.used)
+    this.used += length
+    return true
+  }
+
+  /** Whether a job of one frame finds room, after making some if that helps. */
+  hasRoom (bytes) {
+    if (this.isRoomy(bytes)) return true
+    this.flush()
+    return this.isRoomy(bytes)
+  }
+
+  isRoomy (bytes) {
+    return this.jobs < this.maxJobs && this.used + bytes <= this.limit && this.hasSpace(1, bytes) && bytes <= this.maxMessageSize
+  }
+
+  hasSpace (frames, bytes) {
+    return this.used + bytes <= SLAB && this.frames + frames <= FRAMES
+  }
+
+  endJob () {
+    this.ends[this.frames++] = this.used
+    this.jobs++
+    if (this.idle[0] === 1) {
+      this.flush()
+    } else if (!this.isScheduled) {
+      this.isScheduled = true
+      process.nextTick(this.tick)
+    }
+  }
+
+  /** Takes note of the room that `src/binding/push_end.rs` packed into one number. */
+  setRoom (room) {
+    this.maxJobs = (room >>> 18) & 8191
+    this.limit = room & 262143
+  }
+}
+
+function invalidJob (what) {
+  return makeError(code.INVALID_JOB, `${what} can't be a job: a job is a string, number, null or bytes, or an array of those`)
+}
+
+function toFrame (value) {
+  if (typeof value === 'string') return value
+  if (value instanceof Uint8Array) return value
+  if (typeof value === 'number') return String(value)
+  if (value === null) return ''
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  if (value instanceof ArrayBuffer || (typeof SharedArrayBuffer !== 'undefined' && value instanceof SharedArrayBuffer)) return new Uint8Array(value)
+  throw invalidJob(Array.isArray(value) ? 'an array within an array' : typeof value === 'object' ? 'an object' : typeof value)
+}
+
+/** Checks a job: its frames, their bytes, and what they count. Throws an error with its code. */
+function checkJob (job, maxMessageSize) {
+  if (Array.isArray(job) && job.length === 0) throw invalidJob('an empty array')
+  if (Array.isArray(job) && job.length > MAX_FRAMES) {
+    throw makeError(code.MESSAGE_TOO_LARGE, `a job of ${job.length} frames is over the limit of ${MAX_FRAMES}`)
+  }
+  const frames = Array.isArray(job) ? Array.from(job, toFrame) : [toFrame(job)]
+  let bytes = 0
+  for (const frame of frames) bytes += typeof frame === 'string' ? Buffer.byteLength(frame) : frame.length
+  const cost = bytes + (frames.length - 1) * FRAME_COST
+  if (cost > maxMessageSize) {
+    throw makeError(code.MESSAGE_TOO_LARGE, `a job of ${bytes} bytes in ${frames.length} frames is over the limit (maxMessageSize: ${maxMessageSize})`)
+  }
+  return { frames, bytes, cost }
+}
+
+module.exports = { Packer, checkJob }

@@ -1,0 +1,169 @@
+'use strict'
+
+// What users hold: a pipe's members, checked options, events, and which session they belong to.
+
+const { EventEmitter } = require('node:events')
+const { NativePipe } = require('../binding.js')
+const { code, makeError } = require('./errors.js')
+const { Handlers } = require('./handlers.js')
+const { Loop, shapes } = require('./loop.js')
+const { closeOptions, drainOptions, handlerOptions, loopOptions, pipeOptions, pushOptions, readyOptions } = require('./options.js')
+const { Session, aborting } = require('./session.js')
+
+/** A pipe of its own: one session, from the first call to its close. */
+const own = (options, wake) => new NativePipe(options, wake)
+/** The pipe that all threads share: a new session after each close. */
+const shared = (options, wake) => NativePipe.shared(options, wake)
+
+/**
+ * Makes a pipe. Options that are wrong are an error of every call, not of this one: whoever awaits is told.
+ * `readOptions` is called when the pipe is first used.
+ */
+function makePipe (readOptions, makeNative) {
+  const events = new EventEmitter()
+  const isShared = makeNative === shared
+  let options
+  let session = null
+
+  function enter () {
+    if (session === null || (isShared && session.isClosed)) {
+      options ??= readOptions()
+      session = new Session(options, makeNative, (name, event) => events.emit(name, event))
+    }
+    return session
+  }
+
+  function enterEnd (end) {
+    const session = enter()
+    if (end === 'push' ? !session.options.pushes : !session.options.pulls) {
+      throw makeError(code.INVALID_OPTION, `this pipe has no ${end} end: give it one with pipe({ ${end}: … })`)
+    }
+    return session
+  }
+
+  function push (job, callOptions) {
+    if (callOptions === undefined && session !== null) {
+      const accepted = session.pushFast(job)
+      if (accepted !== null) return accepted
+    }
+    return pushSlowly(job, callOptions)
+  }
+
+  async function pushSlowly (job, callOptions) {
+    const { signal } = pushOptions(callOptions)
+    return await enterEnd('push').push(job, signal)
+  }
+
+  function pull (first, second) {
+    if (typeof first === 'function') return pullByHandler(first, second)
+    const enterPull = () => enterEnd('pull')
+    try {
+      const { batch, info, signal } = loopOptions(first)
+      if (batch !== undefined && info) throw makeError(code.INVALID_OPTION, 'options batch and info can\'t be combined')
+      return new Loop(enterPull, batch !== undefined ? shapes.batch(batch) : info ? shapes.informed : shapes.job, signal)
+    } catch (error) {
+      return new Loop(() => { throw error }, shapes.job)
+    }
+  }
+
+  async function pullByHandler (handler, given) {
+    const callOptions = handlerOptions(given)
+    callOptions.signal?.throwIfAborted()
+    const session = enterEnd('pull')
+    await aborting(session.open('pull'), callOptions.signal)
+    await new Handlers(session, handler, callOptions, dead).start()
+  }
+
+  function dead (event) {
+    if (events.emit('dead', event)) return
+    const why = event.error instanceof Error ? event.error.message : String(event.error)
+    process.emitWarning(`job ${event.id} is dead after ${event.attempt} attempts: ${why}`, { type: 'ZeropipeWarning', code: 'ZEROPIPE_DEAD' })
+  }
+
+  async function ready (given) {
+    const { pullers, pushers, signal } = readyOptions(given)
+    signal?.throwIfAborted()
+    const session = enter()
+    const { pushes, pulls, isSingle } = session.options
+    // A pipe of one address doesn't say which end is meant; to ask for the other side's peers does.
+    const asksOne = isSingle && (pullers === undefined) !== (pushers === undefined)
+    const opens = []
+    if (pushes && (!asksOne || pullers !== undefined)) opens.push(session.open('push'))
+    if (pulls && (!asksOne || pushers !== undefined)) opens.push(session.open('pull'))
+    await aborting(Promise.all(opens), signal)
+    await aborting(joined(session, pullers ?? 0, pushers ?? 0, signal), signal)
+  }
+
+  /** Resolves when that many peers are connected. */
+  async function joined (session, pullers, pushers, signal) {
+    const isEnough = () => {
+      const { pushPeers, pullPeers } = session.native.stats()
+      return pushPeers.length >= pullers && pullPeers.length >= pushers
+    }
+    const look = () => session.tellWatchers()
+    signal?.addEventListener('abort', look, { once: true })
+    session.hold()
+    try {
+      while (!session.isClosed && !signal?.aborted && !isEnough()) await session.change()
+      if (session.isClosed) throw session.closedError()
+    } finally {
+      session.release()
+      signal?.removeEventListener('abort', look)
+    }
+  }
+
+  async function drain (given) {
+    const { signal } = drainOptions(given)
+    await enter().drain(signal)
+  }
+
+  async function close (given) {
+    const { linger } = closeOptions(given)
+    if (isShared && (session === null || session.isClosed)) return
+    await enter().close(linger)
+  }
+
+  function stats () {
+    return toStats(session?.native.stats(), session?.undelivered())
+  }
+
+  const pipe = {
+    push,
+    pull,
+    ready,
+    drain,
+    stats,
+    close,
+    on: (name, listener) => { events.on(name, listener); return pipe },
+    once: (name, listener) => { events.once(name, listener); return pipe },
+    off: (name, listener) => { events.off(name, listener); return pipe }
+  }
+  if (Symbol.asyncDispose !== undefined) pipe[Symbol.asyncDispose] = () => close()
+  return pipe
+}
+
+const NOTHING = { pushBound: [], pushPeers: [], waiting: 0, waitingBytes: 0, delivered: 0, pullBound: [], pullPeers: [], received: 0 }
+
+function toStats (native = NOTHING) {
+  const peer = ({ address, identity, jobs }) => ({ address, identity, flow: false, jobs })
+  return {
+    push: {
+      bound: native.pushBound,
+      peers: native.pushPeers.map(peer),
+      queued: native.waiting,
+      queuedBytes: native.waitingBytes,
+      delivered: native.delivered
+    },
+    pull: {
+      bound: native.pullBound,
+      peers: native.pullPeers.map(peer),
+      received: native.received
+    }
+  }
+}
+
+/** See index.d.ts. */
+const pipe = options => makePipe(() => pipeOptions(options), own)
+const defaultPipe = makePipe(() => pipeOptions(), shared)
+
+module.exports = { pipe, defaultPipe }

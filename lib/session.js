@@ -1,0 +1,288 @@
+'use strict'
+
+// The life of one native pipe on this thread, from the first call to its close: what is open, who waits for what, and
+// what keeps the process alive.
+
+const { code, fromEngine, gaveUp, makeError } = require('./errors.js')
+const exit = require('./exit.js')
+const { Packer, checkJob } = require('./packer.js')
+const { Unpacker } = require('./unpacker.js')
+
+/** Bits of what the engine asks us to look at (`src/engine/event.rs`). */
+const ROOM = 1
+const JOBS = 2
+const MAIL = 4
+
+class Session {
+  /** `makeNative(options, wake)` makes the native pipe; `tell(name, event)` is told what happens. */
+  constructor (options, makeNative, tell) {
+    this.options = options
+    this.tell = tell
+    this.native = makeNative(options.native, bits => this.look(bits))
+    this.packer = null
+    this.unpacker = new Unpacker(this.native)
+    /** Pushes that wait for room or for the end to open, in order. */
+    this.waiting = []
+    this.opening = { push: null, pull: null }
+    this.isPushOpen = false
+    this.isClosing = false
+    this.isClosed = false
+    this.closing = null
+    this.questions = new Map()
+    this.lastQuestion = 0
+    this.holds = 0
+    /** The loops and handler pools that take jobs. */
+    this.users = new Set()
+    /** Those who wait for `change`. */
+    this.watchers = []
+    exit.watch(this)
+  }
+
+  /** The way of almost every job: a promise at once, or null if it needs a closer look. */
+  pushFast (job) {
+    if (!this.isPushOpen || this.waiting.length > 0 || this.isClosing) return null
+    return typeof job === 'string' || job instanceof Uint8Array ? this.packer.push(job) : null
+  }
+
+  /** Takes a job, now or when there is room. */
+  async push (job, signal) {
+    if (this.isClosing) throw this.closedError()
+    signal?.throwIfAborted()
+    const entry = checkJob(job, this.options.maxMessageSize)
+    if (this.isPushOpen && this.waiting.length === 0 && this.packer.put(entry)) return
+    const taken = this.enqueue(entry, signal)
+    if (this.isPushOpen) this.serveWaiting()
+    else this.open('push').catch(() => {}) // every push that waits is told by refuseWaiting
+    return await taken
+  }
+
+  /** Opens an end, once; after a failure the next call tries again. */
+  open (end) {
+    this.opening[end] ??= this.ask(id => this.native.open(end === 'push', id)).then(
+      () => this.opened(end),
+      error => {
+        this.opening[end] = null
+        if (end === 'push') this.refuseWaiting(error)
+        throw error
+      })
+    return this.opening[end]
+  }
+
+  /** Resolves when everything pushed so far is delivered. */
+  async drain (signal) {
+    signal?.throwIfAborted()
+    await aborting(this.drainWaiting(), signal)
+  }
+
+  /** See `Pipe.close` in index.d.ts. */
+  close (linger = this.options.linger) {
+    if (!this.isClosing) {
+      this.isClosing = true
+      this.closing = this.finish(linger)
+    } else if (!this.isClosed && linger < Infinity) {
+      this.ask(id => this.native.close(linger, id)).catch(() => {}) // the first close tells how it went
+    }
+    return this.closing
+  }
+
+  /** A loop or handler pool starts to take jobs; false if it is too late for that. */
+  join (user) {
+    if (this.isClosed) return false
+    this.users.add(user)
+    this.unpacker.join()
+    return true
+  }
+
+  /** It takes no more. */
+  leave (user) {
+    this.users.delete(user)
+    if (!this.isClosed) this.unpacker.leave()
+  }
+
+  /** Whether there is anything that a process should not end before. */
+  owes () {
+    return this.waiting.length > 0 || this.undelivered() > 0 || this.questions.size > 0
+  }
+
+  /** How many accepted jobs are not delivered, those still in the slab among them. */
+  undelivered () {
+    this.packer?.flush()
+    return this.native.waiting()
+  }
+
+  /** Resolves when a peer has come or gone, or the pipe is closed. */
+  change () {
+    return new Promise(resolve => { this.watchers.push(resolve) })
+  }
+
+  /** Keeps the process alive until `release`. */
+  hold () {
+    if (this.holds++ === 0) this.native.hold(true)
+  }
+
+  release () {
+    if (--this.holds === 0) this.native.hold(false)
+  }
+
+  closedError () {
+    return makeError(code.CLOSED, `the pipe ${this.options.address} is closed`)
+  }
+
+  async drainWaiting () {
+    while (this.waiting.length > 0) {
+      const last = this.waiting[this.waiting.length - 1]
+      await last.settled
+    }
+    if (this.opening.push === null) return
+    await this.opening.push
+    this.packer.flush()
+    await this.ask(id => this.native.drain(id), false)
+  }
+
+  async finish (linger) {
+    const until = performance.now() + linger
+    // Pushes that were made before still get in, if they do in time.
+    await within(this.drainWaiting().catch(() => {}), linger)
+    this.packer?.flush()
+    const left = Math.max(0, until - performance.now())
+    const jobs = await this.ask(id => this.native.close(left, id), false)
+    this.end()
+    if (jobs > 0) {
+      process.emitWarning(gaveUp(jobs, `${this.options.address}, linger ${linger} ms`), { type: 'ZeropipeWarning', code: 'ZEROPIPE_GAVE_UP' })
+    }
+  }
+
+  /** The engine is done with this pipe: everybody who still waits is told. */
+  end () {
+    if (this.isClosed) return
+    this.isClosing = this.isClosed = true
+    this.isPushOpen = false
+    this.refuseWaiting(this.closedError())
+    for (const user of [...this.users]) user.end()
+    this.unpacker.forget()
+    this.tellWatchers()
+    exit.unwatch(this)
+  }
+
+  opened (end) {
+    if (end === 'pull') return
+    this.packer = new Packer(this.native, this.options.maxMessageSize)
+    this.isPushOpen = true
+    this.serveWaiting()
+  }
+
+  enqueue (entry, signal) {
+    entry.settled = new Promise(resolve => { entry.settle = resolve })
+    return new Promise((resolve, reject) => {
+      const abort = () => {
+        this.waiting.splice(this.waiting.indexOf(entry), 1)
+        entry.refuse(signal.reason)
+      }
+      const over = end => value => {
+        signal?.removeEventListener('abort', abort)
+        entry.settle()
+        end(value)
+      }
+      entry.accept = over(resolve)
+      entry.refuse = over(reject)
+      signal?.addEventListener('abort', abort, { once: true })
+      this.waiting.push(entry)
+    })
+  }
+
+  /** Takes the pushes that wait, as far as there is room. */
+  serveWaiting () {
+    let taken = 0
+    while (taken < this.waiting.length && this.putOrAwait(this.waiting[taken])) taken++
+    for (const entry of this.waiting.splice(0, taken)) entry.accept()
+  }
+
+  putOrAwait (entry) {
+    if (this.packer.put(entry)) return true
+    this.packer.flush()
+    this.native.awaitRoom()
+    // Jobs may have left between the two: then nobody would wake us.
+    return this.packer.put(entry)
+  }
+
+  refuseWaiting (error) {
+    for (const entry of this.waiting.splice(0)) entry.refuse(error)
+  }
+
+  /** Asks the engine; the answer comes by mail. A question keeps the process alive unless `exit.js` sees to that. */
+  ask (question, holds = true) {
+    const id = ++this.lastQuestion
+    if (holds) this.hold()
+    return new Promise((resolve, reject) => {
+      this.questions.set(id, answer => {
+        if (holds) this.release()
+        if (answer.code === '') resolve(answer.count)
+        else reject(fromEngine(answer))
+      })
+      question(id)
+    })
+  }
+
+  look (bits) {
+    if ((bits & MAIL) !== 0) this.readMail()
+    if ((bits & ROOM) !== 0 && this.isPushOpen) this.serveWaiting()
+    if ((bits & JOBS) !== 0) this.unpacker.serve()
+  }
+
+  readMail () {
+    for (const mail of this.native.mail()) {
+      if (mail.kind === 'answer') {
+        const answer = this.questions.get(mail.id)
+        this.questions.delete(mail.id)
+        answer(mail)
+      } else if (mail.kind === 'closed') {
+        // Whoever asked for it ends the session with the answer; the other threads end with this.
+        if (this.questions.size === 0 || !this.isClosing) this.end()
+      } else {
+        this.tell(mail.kind, toEvent(mail))
+        this.tellWatchers()
+      }
+    }
+  }
+
+  tellWatchers () {
+    for (const resolve of this.watchers.splice(0)) resolve()
+  }
+}
+
+/** An event as users see it. */
+function toEvent ({ kind, side, address, identity, code, text }) {
+  switch (kind) {
+    case 'listening': return { end: side, address }
+    case 'join': return { end: side, address, identity, flow: false }
+    case 'leave': return { end: side, address, identity, flow: false, reason: text, code }
+    default: return { end: side, address, code, reason: text }
+  }
+}
+
+/** Settles like `promise`, but no later than the signal aborts. */
+async function aborting (promise, signal) {
+  if (signal === undefined) return await promise
+  let abort
+  const aborted = new Promise((resolve, reject) => {
+    abort = () => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+  })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+    promise.catch(() => {})
+  }
+}
+
+/** Waits for `promise`, but at most that many milliseconds. */
+async function within (promise, milliseconds) {
+  if (milliseconds > 2 ** 31 - 1) return await promise
+  let timer
+  const late = new Promise(resolve => { timer = setTimeout(resolve, milliseconds) })
+  await Promise.race([promise, late])
+  clearTimeout(timer)
+}
+
+module.exports = { Session, aborting }

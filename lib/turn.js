@@ -1,0 +1,55 @@
+'use strict'
+
+// A loop that awaits promises which are already resolved never leaves the microtask queue: no timer fires, no signal
+// is handled, no other loop runs. So whoever is served this way is made to wait for the event loop now and then.
+
+/** Milliseconds of uninterrupted work after which somebody waits; users are promised 10. */
+const LIMIT = 8
+/** The most calls between two looks at the clock, which costs as much as packing a job. */
+const MOST = 32
+
+let began = 0
+let looked = 0
+let every = 1
+let left = 1
+let isFresh = true
+let turn = null
+
+/** Whether it is time to let others run. */
+function isDue () {
+  return --left <= 0 && look()
+}
+
+function look () {
+  const now = performance.now()
+  const passed = now - looked
+  looked = now
+  if (isFresh) {
+    isFresh = false
+    began = now
+    every = 1
+  } else {
+    // Slow work between two calls wants a look at every call.
+    every = passed > 1 ? 1 : Math.min(every * 2, MOST)
+  }
+  left = every
+  return now - began >= LIMIT
+}
+
+/** A promise that resolves once everything else has had its turn. */
+function nextTurn () {
+  turn ??= new Promise(resolve => setImmediate(() => {
+    turn = null
+    begin()
+    resolve()
+  }))
+  return turn
+}
+
+/** Notes that the event loop has just turned. */
+function begin () {
+  isFresh = true
+  left = 1
+}
+
+module.exports = { isDue, nextTurn, begin }

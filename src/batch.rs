@@ -1,0 +1,256 @@
+//! Jobs on their way, many at a time: the one shape that data has on every floor of the house.
+
+use std::sync::Arc;
+
+use crate::error::{Error, code};
+
+/// Set in an end when more frames of the same job follow.
+pub const MORE: u32 = 1 << 31;
+
+/// What a frame beyond a job's first counts, besides its bytes: frames cost memory even when empty.
+pub const FRAME_COST: usize = 64;
+
+/// The most frames a job may have.
+pub const MAX_FRAMES: usize = 1024;
+
+/// The most bytes a slab may hold, because the top bit of an end is taken.
+pub const MAX_SLAB: usize = (MORE - 1) as usize;
+
+/// From this size on a job travels alone, so that its bytes need not be copied.
+pub const LARGE: usize = 64 * 1024;
+
+/// What a job of so many bytes and frames counts against limits and marks.
+pub fn cost(bytes: usize, frames: usize) -> usize {
+    bytes.saturating_add(frames.saturating_sub(1).saturating_mul(FRAME_COST))
+}
+
+/// Whole jobs: all their frame bytes back to back, and where each frame stops.
+///
+/// Cloning shares the slab.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    slab: Arc<Vec<u8>>,
+    ends: Arc<Vec<u32>>,
+    jobs: usize,
+    cost: usize,
+}
+
+impl Batch {
+    /// Takes a slab and its ends, after checking that they fit each other: ends never fall, none lies beyond the
+    /// slab, the last job is whole and no job has more than [`MAX_FRAMES`].
+    pub fn new(slab: Vec<u8>, ends: Vec<u32>) -> Result<Self, Error> {
+        let invalid = |what: &str| Err(Error::new(code::INVALID_JOB, format!("a batch whose {what}")));
+        let (mut last, mut jobs, mut frames) = (0, 0, 0);
+        for &end in &ends {
+            let stop = end & !MORE;
+            if stop < last {
+                return invalid("ends fall");
+            }
+            last = stop;
+            frames += 1;
+            if frames > MAX_FRAMES {
+                return invalid("job has too many frames");
+            }
+            if end & MORE == 0 {
+                jobs += 1;
+                frames = 0;
+            }
+        }
+        if frames != 0 {
+            return invalid("last job lacks its end");
+        }
+        if last as usize != slab.len() {
+            return invalid("ends and slab differ");
+        }
+        let cost = slab.len() + (ends.len() - jobs) * FRAME_COST;
+        Ok(Self { slab: Arc::new(slab), ends: Arc::new(ends), jobs, cost })
+    }
+
+    /// How many jobs.
+    pub fn jobs(&self) -> usize {
+        self.jobs
+    }
+
+    /// What they count against a mark, all together: [`cost`] of each, added up.
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// All frame bytes.
+    pub fn slab(&self) -> &Arc<Vec<u8>> {
+        &self.slab
+    }
+
+    /// Where each frame stops in the slab; [`MORE`] tells that its job goes on.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// The job at a place, and the place behind it; `None` behind the last.
+    pub fn job(&self, at: Place) -> Option<(Job<'_>, Place)> {
+        let rest = self.ends.get(at.frame..)?;
+        let frames = rest.iter().position(|end| end & MORE == 0)? + 1;
+        let ends = &rest[..frames];
+        let next = Place { frame: at.frame + frames, byte: (ends[frames - 1] & !MORE) as usize };
+        Some((Job { slab: &self.slab, start: at.byte, ends }, next))
+    }
+}
+
+/// A place between two jobs of a batch. The default is before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    frame: usize,
+    byte: usize,
+}
+
+impl Place {
+    /// How many frames lie before it.
+    pub fn frame(self) -> usize {
+        self.frame
+    }
+
+    /// How many bytes of the slab lie before it.
+    pub fn byte(self) -> usize {
+        self.byte
+    }
+}
+
+/// One job, borrowed from its batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    slab: &'a [u8],
+    start: usize,
+    ends: &'a [u32],
+}
+
+impl<'a> Job<'a> {
+    /// Its frames in order, each with whether more follow.
+    pub fn frames(self) -> impl Iterator<Item = (&'a [u8], bool)> {
+        let mut start = self.start;
+        self.ends.iter().map(move |&end| {
+            let stop = (end & !MORE) as usize;
+            let bytes = &self.slab[start..stop];
+            start = stop;
+            (bytes, end & MORE != 0)
+        })
+    }
+
+    /// What it counts against a mark.
+    pub fn cost(self) -> usize {
+        cost(self.bytes(), self.ends.len())
+    }
+
+    /// Bytes of all its frames.
+    pub fn bytes(self) -> usize {
+        (self.ends[self.ends.len() - 1] & !MORE) as usize - self.start
+    }
+}
+
+/// A batch in the making. Frames are appended; what holds only whole jobs can be taken at any time.
+#[derive(Debug, Default)]
+pub struct Builder {
+    slab: Vec<u8>,
+    ends: Vec<u32>,
+    /// Where the whole jobs stop: bytes, ends, jobs.
+    whole: (usize, usize, usize),
+}
+
+impl Builder {
+    /// Makes room for at least that many more bytes.
+    pub fn reserve(&mut self, bytes: usize) -> Result<(), Error> {
+        self.slab.try_reserve(bytes).map_err(|_| no_memory(bytes))
+    }
+
+    /// Makes room for exactly that many more bytes: for a large frame, whose slab won't grow any further.
+    pub fn reserve_exact(&mut self, bytes: usize) -> Result<(), Error> {
+        self.slab.try_reserve_exact(bytes).map_err(|_| no_memory(bytes))
+    }
+
+    /// The slab, to append a frame's bytes to.
+    pub fn slab(&mut self) -> &mut Vec<u8> {
+        &mut self.slab
+    }
+
+    /// Ends the frame that was appended last.
+    pub fn end_frame(&mut self, more: bool) {
+        let stop = self.slab.len() as u32;
+        if more {
+            self.ends.push(stop | MORE);
+        } else {
+            self.ends.push(stop);
+            self.whole = (self.slab.len(), self.ends.len(), self.whole.2 + 1);
+        }
+    }
+
+    /// Appends a whole job.
+    pub fn put(&mut self, job: Job<'_>) {
+        for (bytes, more) in job.frames() {
+            self.slab.extend_from_slice(bytes);
+            self.end_frame(more);
+        }
+    }
+
+    /// Frames of the whole jobs in it.
+    pub fn whole_frames(&self) -> usize {
+        self.whole.1
+    }
+
+    /// Takes the whole jobs out as a batch and keeps the beginning of an unfinished one.
+    pub fn take(&mut self) -> Option<Batch> {
+        let (bytes, frames, jobs) = self.whole;
+        if jobs == 0 {
+            return None;
+        }
+        self.whole = (0, 0, 0);
+        let rest = self.slab.split_off(bytes);
+        let slab = std::mem::replace(&mut self.slab, rest);
+        let mut ends = std::mem::take(&mut self.ends);
+        self.ends.extend(ends.drain(frames..).map(|end| end - bytes as u32));
+        let cost = slab.len() + (ends.len() - jobs) * FRAME_COST;
+        Some(Batch { slab: Arc::new(slab), ends: Arc::new(ends), jobs, cost })
+    }
+}
+
+fn no_memory(bytes: usize) -> Error {
+    Error::new(code::MESSAGE_TOO_LARGE, format!("no memory for {bytes} more bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(batch: &Batch) -> Vec<Vec<Vec<u8>>> {
+        let (mut at, mut jobs) = (Place::default(), Vec::new());
+        while let Some((job, next)) = batch.job(at) {
+            jobs.push(job.frames().map(|(bytes, _)| bytes.to_vec()).collect());
+            at = next;
+        }
+        jobs
+    }
+
+    #[test]
+    fn a_builder_keeps_the_unfinished_job_when_the_whole_ones_are_taken() {
+        let mut builder = Builder::default();
+        builder.slab().extend_from_slice(b"one");
+        builder.end_frame(false);
+        builder.slab().extend_from_slice(b"tw");
+        builder.end_frame(true);
+        builder.slab().extend_from_slice(b"o");
+        let first = builder.take().expect("one job is whole");
+        assert_eq!(frames(&first), [[b"one".to_vec()]]);
+        assert!(builder.take().is_none());
+        builder.end_frame(false);
+        let second = builder.take().expect("the other is whole now");
+        assert_eq!(frames(&second), [[b"tw".to_vec(), b"o".to_vec()]]);
+        assert_eq!(second.cost(), 3 + FRAME_COST);
+    }
+
+    #[test]
+    fn ends_that_do_not_fit_their_slab_are_refused() {
+        assert!(Batch::new(vec![0; 4], vec![2, 4]).is_ok());
+        for (slab, ends) in [(4, vec![2]), (4, vec![3, 2]), (4, vec![4 | MORE]), (4, vec![5]), (1, vec![])] {
+            assert!(Batch::new(vec![0; slab], ends).is_err());
+        }
+        assert!(Batch::new(vec![], vec![MORE; MAX_FRAMES].into_iter().chain([0]).collect()).is_err());
+    }
+}

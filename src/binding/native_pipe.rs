@@ -1,0 +1,142 @@
+//! A pipe as one JavaScript thread holds it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use napi::{
+    Env, Error, Result,
+    bindgen_prelude::Function,
+};
+use napi_derive::napi;
+
+use super::{
+    options::{NativeOptions, milliseconds},
+    stats::NativeStats,
+    wake::{Mail, Wake},
+};
+use crate::engine::{
+    event::{Handle, Side},
+    pipe::Pipe,
+    pull_end::Consumer,
+};
+
+/// A pipe as one JavaScript thread holds it. Its other halves are in `push_end` and `pull_end`.
+#[napi]
+pub struct NativePipe {
+    pub(super) seat: Arc<Seat>,
+}
+
+/// What is given up when the thread, or its last reference to the pipe, goes.
+pub(super) struct Seat {
+    pub(super) pipe: Arc<Pipe>,
+    pub(super) wake: Arc<Wake>,
+    pub(super) consumer: Arc<Consumer>,
+    is_left: AtomicBool,
+}
+
+impl Seat {
+    fn leave(&self) {
+        if !self.is_left.swap(true, SeqCst) {
+            let handle: Arc<dyn Handle> = self.wake.clone();
+            self.pipe.pull.leave(&self.consumer);
+            self.pipe.detach(&handle);
+        }
+    }
+}
+
+impl Drop for NativePipe {
+    fn drop(&mut self) {
+        self.seat.leave();
+    }
+}
+
+#[napi]
+impl NativePipe {
+    /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
+        let config = options.config().map_err(to_napi)?;
+        Self::sit(env, Pipe::new(config).map_err(to_napi)?, wake)
+    }
+
+    /// The pipe that all threads of the process share; `options` count only for whoever is the first.
+    #[napi(factory, catch_unwind)]
+    pub fn shared(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
+        let config = options.config().map_err(to_napi)?;
+        Self::sit(env, Pipe::shared(move || config).map_err(to_napi)?, wake)
+    }
+
+    fn sit(env: Env, pipe: Arc<Pipe>, wake: Function<'_, u32, ()>) -> Result<Self> {
+        let wake = Wake::new(wake)?;
+        pipe.attach(wake.clone());
+        let consumer = pipe.pull.join(wake.clone());
+        let seat = Arc::new(Seat { pipe, wake, consumer, is_left: AtomicBool::new(false) });
+        // The end of a worker thread runs no finalizer soon enough.
+        env.add_env_cleanup_hook(Arc::downgrade(&seat), |seat| {
+            if let Some(seat) = seat.upgrade() {
+                seat.leave();
+            }
+        })?;
+        Ok(Self { seat })
+    }
+
+    /// Opens an end; the answer to `id` comes when it listens, or can't.
+    #[napi(catch_unwind)]
+    pub fn open(&self, pushes: bool, id: u32) {
+        let side = if pushes { Side::Push } else { Side::Pull };
+        self.seat.pipe.open(side, self.seat.wake.reply(id));
+    }
+
+    /// The answer to `id` comes when everything sent so far is delivered.
+    #[napi(catch_unwind)]
+    pub fn drain(&self, id: u32) {
+        self.seat.pipe.drain(self.seat.wake.reply(id));
+    }
+
+    /// Closes after at most `linger` milliseconds; the answer to `id` says how many jobs were given up.
+    #[napi(catch_unwind)]
+    pub fn close(&self, linger: f64, id: u32) {
+        self.seat.pipe.close(Some(milliseconds(linger)), self.seat.wake.reply(id));
+    }
+
+    /// Takes events and answers that have arrived.
+    #[napi(catch_unwind)]
+    pub fn mail(&self) -> Vec<Mail> {
+        self.seat.wake.take_mail()
+    }
+
+    /// Whether the pipe keeps the process alive.
+    #[napi(catch_unwind)]
+    pub fn hold(&self, env: Env, hold: bool) -> Result<()> {
+        self.seat.wake.hold(&env, hold)
+    }
+
+    /// Blocks until everything is delivered, nobody is connected or so many milliseconds have passed; how many jobs
+    /// are left then. For the very end of a process only.
+    #[napi(catch_unwind)]
+    pub fn flush(&self, limit: f64) -> f64 {
+        let push = &self.seat.pipe.push;
+        let until = Instant::now().checked_add(milliseconds(limit));
+        while push.waiting() > 0 && !push.peers.read().is_empty() && until.is_none_or(|until| Instant::now() < until) {
+            sleep(Duration::from_millis(1));
+        }
+        push.waiting() as f64
+    }
+
+    /// A snapshot.
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> NativeStats {
+        NativeStats::of(&self.seat.pipe)
+    }
+}
+
+/// For what can't go wrong unless `lib/options.js` is wrong, or the system has no more threads.
+fn to_napi(error: crate::error::Error) -> Error {
+    Error::from_reason(format!("{}: {}", error.code, error.text))
+}

@@ -1,0 +1,63 @@
+//! A pipe's options, as `lib/options.js` hands them over: checked and complete.
+
+use std::time::Duration;
+
+use napi_derive::napi;
+
+use crate::{
+    config::{Config, Sites},
+    endpoint::Endpoint,
+    error::Error,
+};
+
+/// See `PipeOptions` in `index.d.ts`.
+#[napi(object, object_to_js = false)]
+pub struct NativeOptions {
+    pub push_bind: Vec<String>,
+    pub push_connect: Vec<String>,
+    pub pull_bind: Vec<String>,
+    pub pull_connect: Vec<String>,
+    pub max_waiting_jobs: f64,
+    pub max_waiting_bytes: f64,
+    pub max_message_size: f64,
+    pub heartbeat_interval: f64,
+    pub heartbeat_timeout: f64,
+    pub identity: String,
+}
+
+impl NativeOptions {
+    /// As the engine wants them.
+    pub fn config(self) -> Result<Config, Error> {
+        Ok(Config {
+            push: Sites { bind: endpoints(&self.push_bind)?, connect: endpoints(&self.push_connect)? },
+            pull: Sites { bind: endpoints(&self.pull_bind)?, connect: endpoints(&self.pull_connect)? },
+            max_waiting_jobs: self.max_waiting_jobs as usize,
+            max_waiting_bytes: self.max_waiting_bytes as usize,
+            max_message_size: self.max_message_size as usize,
+            heartbeat_interval: milliseconds(self.heartbeat_interval),
+            heartbeat_timeout: milliseconds(self.heartbeat_timeout),
+            identity: self.identity.into_bytes(),
+        })
+    }
+}
+
+/// A number of milliseconds; what no clock can hold is for ever.
+pub fn milliseconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number / 1000.0).unwrap_or(Duration::MAX)
+}
+
+fn endpoints(texts: &[String]) -> Result<Vec<Endpoint>, Error> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+/// What is wrong with an endpoint, or nothing.
+#[napi(catch_unwind)]
+pub fn endpoint_problem(text: String, connects: bool) -> Option<String> {
+    match text.parse::<Endpoint>() {
+        Err(error) => Some(error.text),
+        Ok(endpoint) if connects && endpoint.is_ephemeral() => {
+            Some(format!("{text:?} is no endpoint to connect to: it needs a port"))
+        }
+        Ok(_) => None,
+    }
+}

@@ -1,0 +1,150 @@
+//! How the engine reaches a JavaScript thread: one function, called once however much there is to look at.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+};
+
+use napi::{
+    Env, Result, Status, check_status,
+    bindgen_prelude::Function,
+    sys,
+    threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
+};
+use napi_derive::napi;
+
+use crate::{
+    engine::event::{Event, Handle, MAIL, Reply, Side},
+    error::Error,
+};
+
+/// How many events wait for a busy JavaScript thread at most; then the oldest go. Answers are never dropped.
+const MAX_EVENTS: usize = 1024;
+
+/// Called with the bits of what there is to look at. Weak: alone it keeps no process alive.
+type Callback = ThreadsafeFunction<(), (), u32, Status, false, true>;
+
+/// A JavaScript thread that uses a pipe.
+pub struct Wake {
+    /// What it has been asked to look at and has not yet.
+    bits: Arc<AtomicU32>,
+    function: Callback,
+    mail: Mutex<Mailbox>,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    events: VecDeque<Mail>,
+    answers: Vec<Mail>,
+}
+
+/// An event or an answer.
+#[napi(object, object_from_js = false)]
+#[derive(Default)]
+pub struct Mail {
+    /// Which event, or `answer`.
+    pub kind: &'static str,
+    /// Of an answer: which question. Of an event: 0.
+    pub id: u32,
+    /// Of an answer: the number of jobs it is about.
+    pub count: f64,
+    pub side: &'static str,
+    pub address: String,
+    pub identity: String,
+    /// Empty if nothing went wrong.
+    pub code: &'static str,
+    pub text: String,
+}
+
+impl Wake {
+    /// Will call `function` on its own thread.
+    pub fn new(function: Function<'_, u32, ()>) -> Result<Arc<Self>> {
+        let bits = Arc::<AtomicU32>::default();
+        let own = Arc::clone(&bits);
+        let function = function
+            .build_threadsafe_function::<()>()
+            .weak::<true>()
+            .callee_handled::<false>()
+            .build_callback(move |_| Ok(own.swap(0, SeqCst)))?;
+        Ok(Arc::new(Self { bits, function, mail: Mutex::default() }))
+    }
+
+    /// A reply that arrives as an answer to question `id`.
+    pub fn reply(self: &Arc<Self>, id: u32) -> Reply {
+        let own = Arc::clone(self);
+        Reply::new(move |result| {
+            let answer = match result {
+                Ok(count) => Mail { count: count as f64, ..Mail::default() },
+                Err(error) => Mail { code: error.code, text: error.text, ..Mail::default() },
+            };
+            own.mail().answers.push(Mail { kind: "answer", id, ..answer });
+            own.raise(MAIL);
+        })
+    }
+
+    /// Takes what has arrived, events first: what an answer speaks of has been told before.
+    pub fn take_mail(&self) -> Vec<Mail> {
+        let mut mail = self.mail();
+        let events = std::mem::take(&mut mail.events);
+        events.into_iter().chain(mail.answers.drain(..)).collect()
+    }
+
+    /// Whether the function keeps the process alive.
+    pub fn hold(&self, env: &Env, hold: bool) -> Result<()> {
+        let change = if hold { sys::napi_ref_threadsafe_function } else { sys::napi_unref_threadsafe_function };
+        // SAFETY: `env` is the one of the calling JavaScript thread, which is the one the function was made on, and
+        // the function is live for as long as `self`.
+        check_status!(unsafe { change(env.raw(), self.function.raw()) })
+    }
+
+    fn mail(&self) -> std::sync::MutexGuard<'_, Mailbox> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle for Wake {
+    fn raise(&self, bits: u32) {
+        if self.bits.fetch_or(bits, SeqCst) == 0 {
+            // Refused only while the thread ends, and then nobody is left to look.
+            let _ = self.function.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        let mut mail = self.mail();
+        if mail.events.len() == MAX_EVENTS {
+            mail.events.pop_front();
+        }
+        mail.events.push_back(event.into());
+        drop(mail);
+        self.raise(MAIL);
+    }
+}
+
+impl From<&Event> for Mail {
+    fn from(event: &Event) -> Self {
+        let mail = |kind, side: &Side, address: &str, identity: &str| Self {
+            kind,
+            side: match side {
+                Side::Push => "push",
+                Side::Pull => "pull",
+            },
+            address: address.into(),
+            identity: identity.into(),
+            ..Self::default()
+        };
+        let because = |mail, Error { code, text }: &Error| Self { code, text: text.clone(), ..mail };
+        match event {
+            Event::Listening { side, address } => mail("listening", side, address, ""),
+            Event::Join { side, address, identity } => mail("join", side, address, identity),
+            Event::Leave { side, address, identity, reason } => {
+                because(mail("leave", side, address, identity), reason)
+            }
+            Event::Refused { side, address, error } => because(mail("refused", side, address, ""), error),
+            Event::Closed => Self { kind: "closed", ..Self::default() },
+        }
+    }
+}

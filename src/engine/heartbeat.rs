@@ -1,0 +1,134 @@
+//! Whether a peer that is silent is still there (RFC 37, section "Connection Heartbeating").
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What is to be done when time has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Nothing.
+    Wait,
+    /// Send a PING.
+    Ping,
+    /// The peer is gone.
+    Gone,
+}
+
+/// Far enough away to mean never, near enough for the clock to count to.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The clock of one connection.
+#[derive(Debug)]
+pub struct Heartbeat {
+    /// How often we ask; `None` asks never.
+    interval: Option<Duration>,
+    timeout: Duration,
+    next_ping: Instant,
+    /// A PING is on its way or unanswered.
+    asked: bool,
+    /// When an unanswered PING means that the peer is gone; runs from when it has left for the kernel.
+    deadline: Option<Instant>,
+    /// The peer's own promise, made in its last PING: it speaks at least this often.
+    promise: Option<(Duration, Instant)>,
+}
+
+impl Heartbeat {
+    /// A clock that starts now.
+    pub fn new(interval: Option<Duration>, timeout: Duration, now: Instant) -> Self {
+        let next_ping = now + interval.unwrap_or(NEVER);
+        Self { interval, timeout, next_ping, asked: false, deadline: None, promise: None }
+    }
+
+    /// Something was received: any byte is life.
+    pub fn received(&mut self, now: Instant) {
+        self.asked = false;
+        self.deadline = None;
+        if let Some((ttl, until)) = &mut self.promise {
+            *until = now + *ttl;
+        }
+    }
+
+    /// The PING has left for the kernel.
+    pub fn ping_left(&mut self, now: Instant) {
+        if self.asked && self.deadline.is_none() {
+            self.deadline = Some(now + self.timeout);
+        }
+    }
+
+    /// The peer promises to speak at least every `ttl` tenths of a second; 0 takes the promise back.
+    pub fn promised(&mut self, ttl: u16, now: Instant) {
+        let ttl = Duration::from_millis(u64::from(ttl) * 100);
+        self.promise = (!ttl.is_zero()).then(|| (ttl, now + ttl));
+    }
+
+    /// When to look again.
+    pub fn due(&self) -> Instant {
+        let promise = self.promise.map(|(_, until)| until);
+        [self.deadline, promise].into_iter().flatten().fold(self.next_ping, Instant::min)
+    }
+
+    /// What is due. `excused` says that the peer may have a reason for its silence: then no deadline counts.
+    pub fn tick(&mut self, now: Instant, excused: bool) -> Beat {
+        if let Some((ttl, until)) = &mut self.promise
+            && *until <= now
+        {
+            if !excused {
+                return Beat::Gone;
+            }
+            *until = now + *ttl;
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            if !excused {
+                return Beat::Gone;
+            }
+            self.deadline = Some(now + self.timeout);
+        }
+        if self.next_ping > now {
+            return Beat::Wait;
+        }
+        self.next_ping = now + self.interval.unwrap_or(NEVER);
+        if self.asked || self.interval.is_none() {
+            return Beat::Wait;
+        }
+        self.asked = true;
+        Beat::Ping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_silent_peer_is_gone_after_the_timeout_and_one_that_speaks_is_not() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, start);
+        assert_eq!(beat.tick(start, false), Beat::Wait);
+        assert_eq!(beat.tick(start + SECOND, false), Beat::Ping);
+        // The deadline runs only once the PING has left.
+        assert_eq!(beat.tick(start + 9 * SECOND, false), Beat::Wait);
+        beat.ping_left(start + 9 * SECOND);
+        beat.received(start + 11 * SECOND);
+        assert_eq!(beat.tick(start + 12 * SECOND, false), Beat::Ping);
+        beat.ping_left(start + 12 * SECOND);
+        assert_eq!(beat.tick(start + 15 * SECOND, true), Beat::Wait);
+        assert_eq!(beat.tick(start + 17 * SECOND, false), Beat::Wait);
+        assert_eq!(beat.tick(start + 18 * SECOND, false), Beat::Gone);
+    }
+
+    #[test]
+    fn a_promise_of_the_peer_is_held_against_it() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(None, SECOND, start);
+        beat.promised(10, start);
+        assert_eq!(beat.due(), start + SECOND);
+        beat.received(start + SECOND / 2);
+        assert_eq!(beat.tick(start + SECOND, false), Beat::Wait);
+        assert_eq!(beat.tick(start + 2 * SECOND, false), Beat::Gone);
+        beat.promised(0, start);
+        assert_eq!(beat.tick(start + 9 * SECOND, false), Beat::Wait);
+    }
+}

@@ -1,0 +1,466 @@
+//! One connection: handshake, then writing what is in its outbox, reading into its inbox, and heartbeats.
+//!
+//! A link knows nothing of queues or of who gets which job: that is its [`End`]'s affair, which it calls whenever
+//! something has moved.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::BufMut;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, Sleep, sleep_until, timeout},
+};
+
+use super::{
+    event::{Event, Side},
+    heartbeat::{Beat, Heartbeat},
+    outbox::{Outbox, Sent},
+    peer::Peer,
+    transport::BoxStream,
+};
+use crate::{
+    batch::{Batch, Place},
+    config::Config,
+    error::{Error, code},
+    wire::{
+        command::{self, Command},
+        decoder::Decoder,
+        handshake::{self, Handshake, Hello, SocketType},
+    },
+};
+
+/// A peer that has not shaken hands by then is refused.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a connection that was ended in order is still read, so that what was written last arrives: closed with
+/// bytes unread, TCP would throw away what it has not sent yet.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What is read at once.
+const READ_BUFFER: usize = 128 * 1024;
+
+/// The most slices of a write.
+const MAX_SLICES: usize = 64;
+
+/// The most PONGs that wait to be written; PINGs beyond go unanswered, or a peer could fill our memory with them.
+const MAX_PONGS: usize = 16;
+
+thread_local! {
+    /// One for all links: what was read is turned into batches before anything else happens.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+}
+
+/// Whom a link belongs to. All calls are made on the I/O thread, from within the link's task.
+pub trait End {
+    /// Which end it is.
+    fn side(&self) -> Side;
+    /// The pipe's options.
+    fn config(&self) -> &Config;
+    /// Tells the outside.
+    fn tell(&self, event: Event);
+    /// A peer has shaken hands.
+    fn joined(&self, link: &Rc<Link>);
+    /// These jobs have been written, and there may be room for more.
+    fn wrote(&self, link: &Rc<Link>, sent: &[Sent]);
+    /// The connection takes no more for now.
+    fn blocked(&self, link: &Rc<Link>);
+    /// There are jobs in the inbox.
+    fn received(&self, link: &Rc<Link>) -> Result<(), Error>;
+    /// The connection has ended; the outbox holds what was not written.
+    fn left(&self, link: &Rc<Link>);
+}
+
+/// The part of a connection that its end works with.
+#[derive(Debug)]
+pub struct Link {
+    /// Who is at the other side.
+    pub peer: Arc<Peer>,
+    /// What is to be written.
+    pub outbox: RefCell<Outbox>,
+    /// What was read. While it holds anything, nothing more is read.
+    pub inbox: RefCell<Inbox>,
+    /// Set while the connection takes no more bytes.
+    pub is_blocked: Cell<bool>,
+    /// Whether the end has it in its round; the end's own note.
+    pub listed: Cell<bool>,
+    ending: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    /// Set while its task runs, which then needs no waking.
+    running: Cell<bool>,
+}
+
+/// Jobs that were read and not yet dealt.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// Batches, and in the first of them
+    pub batches: VecDeque<Batch>,
+    /// the place of the first job that was not dealt.
+    pub at: Place,
+}
+
+impl Link {
+    fn new(peer: Peer) -> Self {
+        Self {
+            peer: Arc::new(peer),
+            outbox: RefCell::default(),
+            inbox: RefCell::default(),
+            is_blocked: Cell::new(false),
+            listed: Cell::new(false),
+            ending: Cell::new(false),
+            waker: RefCell::default(),
+            running: Cell::new(false),
+        }
+    }
+
+    /// Has its task look at the outbox and the inbox again.
+    pub fn wake(&self) {
+        if !self.running.get()
+            && let Some(waker) = &*self.waker.borrow()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Ends the connection once the outbox is written.
+    pub fn end(&self) {
+        self.ending.set(true);
+        self.wake();
+    }
+
+    /// Whether it can be given a job.
+    pub fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+}
+
+/// How a connection went.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ended before or by a violation: the peer is not one we can talk to.
+    Refused,
+    /// It worked until it ended.
+    Left,
+}
+
+/// Shakes hands; returns what was read beyond the handshake.
+async fn shake_hands(stream: &mut BoxStream, end: &dyn End) -> Result<(handshake::Peer, Vec<u8>), Error> {
+    let socket_type = match end.side() {
+        Side::Push => SocketType::Push,
+        Side::Pull => SocketType::Pull,
+    };
+    let mut handshake = Handshake::new(Hello { socket_type, identity: end.config().identity.clone() });
+    let lost = |error: io::Error| Error::system(&error, &"during the handshake");
+    let mut buffer = vec![0; 4096];
+    loop {
+        stream.write_all(&handshake.output()).await.map_err(lost)?;
+        let length = stream.read(&mut buffer).await.map_err(lost)?;
+        if length == 0 {
+            return Err(Error::new(code::DISCONNECTED, "the peer left during the handshake"));
+        }
+        let mut bytes = &buffer[..length];
+        match handshake.feed(&mut bytes) {
+            Ok(None) => {}
+            Ok(Some(peer)) => {
+                stream.write_all(&handshake.output()).await.map_err(lost)?;
+                return Ok((peer, bytes.to_vec()));
+            }
+            Err(error) => {
+                // It may not want to hear it, and we don't insist.
+                let _ = stream.write_all(&handshake.output()).await;
+                let _ = stream.shutdown().await;
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// A connection that has shaken hands; what only its own task sees of it.
+pub struct Connection {
+    stream: BoxStream,
+    link: Rc<Link>,
+    end: Rc<dyn End>,
+    decoder: Decoder,
+    heartbeat: Heartbeat,
+    timer: Pin<Box<Sleep>>,
+    /// Jobs were written since the peer last spoke: it may be busy with them and not read on.
+    unheard: bool,
+    pongs: usize,
+    sent: Vec<Sent>,
+    /// What was read with the end of the handshake.
+    first: Vec<u8>,
+}
+
+/// Takes a link out of its end however its task ends, by a panic too.
+struct Membership<'a>(&'a Rc<dyn End>, &'a Rc<Link>);
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        self.1.ending.set(true);
+        self.0.left(self.1);
+    }
+}
+
+/// Why a connection ended.
+enum Why {
+    /// We wanted it to.
+    Ended,
+    /// The peer, or the network, did.
+    Lost(Error),
+    /// The peer broke a rule.
+    Violation(Error),
+}
+
+impl From<io::Error> for Why {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(Error::system(&error, &"the connection was lost"))
+    }
+}
+
+impl Connection {
+    /// Shakes hands on a fresh connection. If that fails, it has been told.
+    pub async fn open(mut stream: BoxStream, end: &Rc<dyn End>, address: String) -> Option<Self> {
+        let shaken = timeout(HANDSHAKE_DEADLINE, shake_hands(&mut stream, &**end)).await;
+        let silent = Err(Error::new(code::TIMEOUT, format!("no handshake within {} s", HANDSHAKE_DEADLINE.as_secs())));
+        match shaken.unwrap_or(silent) {
+            Ok((peer, first)) => Some(Self::new(stream, Rc::clone(end), address, &peer, first)),
+            Err(error) => {
+                end.tell(Event::Refused { side: end.side(), address, error });
+                None
+            }
+        }
+    }
+
+    fn new(stream: BoxStream, end: Rc<dyn End>, address: String, peer: &handshake::Peer, first: Vec<u8>) -> Self {
+        let config = end.config();
+        let interval = (peer.heartbeats && !config.heartbeat_interval.is_zero()).then_some(config.heartbeat_interval);
+        let heartbeat = Heartbeat::new(interval, config.heartbeat_timeout, Instant::now());
+        Self {
+            stream,
+            link: Rc::new(Link::new(Peer::new(address, &peer.identity))),
+            decoder: Decoder::new(config.max_message_size),
+            timer: Box::pin(sleep_until(heartbeat.due())),
+            heartbeat,
+            end,
+            unheard: false,
+            pongs: 0,
+            sent: Vec::new(),
+            first,
+        }
+    }
+
+    /// Runs the connection until it ends. It never fails: what goes wrong is told as events.
+    pub async fn run(mut self) -> Outcome {
+        let (end, link) = (Rc::clone(&self.end), Rc::clone(&self.link));
+        let (side, address, identity) = (end.side(), link.peer.address.clone(), link.peer.identity.clone());
+        end.joined(&link);
+        let membership = Membership(&end, &link);
+        end.tell(Event::Join { side, address: address.clone(), identity: identity.clone() });
+        let first = std::mem::take(&mut self.first);
+        let why = match self.take_in(|decoder| decoder.feed(&first)) {
+            Ok(()) => poll_fn(|cx| self.poll(cx)).await,
+            Err(why) => why,
+        };
+        drop(membership);
+        let (reason, outcome) = match why {
+            Why::Ended => (Error::new(code::CLOSED, "closed by this side"), Outcome::Left),
+            Why::Lost(error) => (error, Outcome::Left),
+            Why::Violation(error) => {
+                end.tell(Event::Refused { side, address: address.clone(), error: error.clone() });
+                (error, Outcome::Refused)
+            }
+        };
+        let is_ours = reason.code == code::CLOSED;
+        end.tell(Event::Leave { side, address, identity, reason });
+        if is_ours && side == Side::Push {
+            // Nobody waits for this. A pull end doesn't do it: it would only read jobs that nobody takes.
+            let _ = timeout(GOODBYE, say_goodbye(&mut self.stream)).await;
+        }
+        outcome
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
+        self.link.running.set(true);
+        let polled = self.step(cx);
+        self.link.running.set(false);
+        match polled {
+            Ok(()) => {
+                let mut waker = self.link.waker.borrow_mut();
+                if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                    *waker = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            Err(why) => Poll::Ready(why),
+        }
+    }
+
+    /// Does all that can be done without waiting.
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
+        loop {
+            self.write(cx)?;
+            let read = self.read(cx)?;
+            self.beat(cx)?;
+            // Reading and the clock may have put a PONG or a PING into the outbox.
+            if !read && (self.link.is_blocked.get() || self.link.outbox.borrow().unwritten() == 0) {
+                break;
+            }
+        }
+        if self.link.ending.get() && self.link.outbox.borrow().unwritten() == 0 {
+            return Err(Why::Ended);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
+        loop {
+            let outbox = self.link.outbox.borrow();
+            if outbox.unwritten() == 0 {
+                return Ok(());
+            }
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let filled = outbox.slices(&mut slices);
+            let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled]) else {
+                drop(outbox);
+                if !self.link.is_blocked.replace(true) {
+                    self.end.blocked(&self.link);
+                }
+                return Ok(());
+            };
+            drop(outbox);
+            let written = written?;
+            if written == 0 {
+                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+            }
+            self.written(written);
+        }
+    }
+
+    fn written(&mut self, length: usize) {
+        self.sent.clear();
+        let mut outbox = self.link.outbox.borrow_mut();
+        let command_left = outbox.advance(length, |sent| self.sent.push(sent));
+        if outbox.unwritten() == 0 {
+            self.pongs = 0;
+        }
+        drop(outbox);
+        if command_left {
+            self.heartbeat.ping_left(Instant::now());
+        }
+        self.unheard |= !self.sent.is_empty();
+        self.link.is_blocked.set(false);
+        self.end.wrote(&self.link, &self.sent);
+    }
+
+    /// Reads until nothing is there or the inbox holds something; whether anything was read.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
+        let mut any = false;
+        while self.link.inbox.borrow().batches.is_empty() && !self.link.ending.get() {
+            if !self.read_once(cx)? {
+                break;
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn read_once(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
+        if let Some((missing, slab)) = self.decoder.rest() {
+            let mut place = slab.limit(missing);
+            let Poll::Ready(length) = pin!(self.stream.read_buf(&mut place)).poll(cx) else { return Ok(false) };
+            let length = some(length?)?;
+            self.take_in(|decoder| {
+                decoder.appended(length);
+                Ok(())
+            })?;
+            return Ok(true);
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else { return Ok(false) };
+            read?;
+            some(buffer.filled().len())?;
+            self.take_in(|decoder| decoder.feed(buffer.filled()))?;
+            Ok(true)
+        })
+    }
+
+    /// Turns bytes into jobs and commands, and acts on them. What came before a violation still counts.
+    fn take_in(&mut self, decode: impl FnOnce(&mut Decoder) -> Result<(), Error>) -> Result<(), Why> {
+        let decoded = decode(&mut self.decoder);
+        self.unheard = false;
+        self.heartbeat.received(Instant::now());
+        while let Some(command) = self.decoder.command() {
+            self.obey(command)?;
+        }
+        let mut inbox = self.link.inbox.borrow_mut();
+        inbox.batches.extend(std::iter::from_fn(|| self.decoder.batch()));
+        let any = !inbox.batches.is_empty();
+        drop(inbox);
+        if any {
+            self.end.received(&self.link).map_err(Why::Violation)?;
+        }
+        decoded.map_err(Why::Violation)
+    }
+
+    fn obey(&mut self, command: Command) -> Result<(), Why> {
+        match command {
+            Command::Ping { ttl, context } => {
+                self.heartbeat.promised(ttl, Instant::now());
+                if self.pongs < MAX_PONGS {
+                    self.pongs += 1;
+                    self.link.outbox.borrow_mut().put_command(command::pong(&context));
+                }
+            }
+            Command::Error(reason) => {
+                return Err(Why::Violation(Error::new(code::INCOMPATIBLE, format!("the peer gave up: {reason:?}"))));
+            }
+            Command::Ready(_) | Command::Pong | Command::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn beat(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
+        loop {
+            let due = self.heartbeat.due();
+            if due != self.timer.deadline() {
+                self.timer.as_mut().reset(due);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            // A puller that is full stops reading and can't answer, and we can't hear one that we don't read.
+            let excused = self.unheard
+                || self.link.is_blocked.get()
+                || !self.link.inbox.borrow().batches.is_empty();
+            match self.heartbeat.tick(Instant::now(), excused) {
+                Beat::Wait => {}
+                // No promise (TTL 0): a libzmq puller that is full would drop us for not hearing from us.
+                Beat::Ping => self.link.outbox.borrow_mut().put_command(command::ping(0)),
+                Beat::Gone => return Err(Why::Lost(Error::new(code::TIMEOUT, "the peer went silent"))),
+            }
+        }
+    }
+}
+
+/// An orderly end of the stream is an end all the same.
+fn some(length: usize) -> Result<usize, Why> {
+    if length == 0 { Err(Why::Lost(Error::new(code::DISCONNECTED, "the peer closed the connection"))) } else { Ok(length) }
+}
+
+/// Says that nothing more comes, and waits until the peer has heard it.
+async fn say_goodbye(stream: &mut BoxStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut buffer = [0; 4096];
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! How other threads get the I/O thread's attention without waking it more often than needed.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use tokio::sync::Notify;
+
+/// A bell that is rung once however many push it, until somebody comes to look.
+#[derive(Debug, Default)]
+pub struct Nudge {
+    rung: AtomicBool,
+    bell: Notify,
+}
+
+impl Nudge {
+    /// Asks the I/O thread to look. A wake-up costs microseconds, so only the first one since the last look is sent.
+    pub fn ring(&self) {
+        if !self.rung.swap(true, SeqCst) {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Waits for the next ring. What was changed before that ring is seen after this returns.
+    pub async fn rung(&self) {
+        self.bell.notified().await;
+        self.rung.store(false, SeqCst);
+    }
+}

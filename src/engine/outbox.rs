@@ -1,0 +1,337 @@
+//! What one peer is about to be sent: framed jobs and commands, in order, until the connection has taken them.
+//!
+//! The bytes of a job stay until all of them are written, so that a job cut off by the end of a connection can go
+//! whole to another peer.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use super::queue::Lot;
+use crate::{
+    batch::{Batch, Job, LARGE, Place},
+    wire::{decoder::Decoder, frame},
+};
+
+/// What is gathered for one write.
+const CHUNK: usize = LARGE;
+
+/// A job on its way, as the end that sent it knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// Its number.
+    pub number: u64,
+    /// What it counts against the mark.
+    pub cost: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Packed(Packed),
+    Large(Large),
+    Command(Vec<u8>),
+}
+
+/// Small jobs, framed back to back.
+#[derive(Debug, Default)]
+struct Packed {
+    bytes: Vec<u8>,
+    /// Each job and where it stops.
+    jobs: Vec<(usize, Sent)>,
+    /// How many of them are written.
+    gone: usize,
+}
+
+/// A job that is written from its own slab, with the headers of its frames beside it.
+#[derive(Debug)]
+struct Large {
+    batch: Batch,
+    headers: Vec<u8>,
+    sent: Sent,
+}
+
+impl Large {
+    fn length(&self) -> usize {
+        self.headers.len() + self.batch.slab().len()
+    }
+
+    /// Header and body of each frame in turn.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut headers = &self.headers[..];
+        let job = self.batch.job(Place::default()).map(|(job, _)| job);
+        job.into_iter().flat_map(Job::frames).flat_map(move |(body, _)| {
+            let length = if body.len() <= u8::MAX.into() { 2 } else { frame::MAX_HEADER };
+            let (header, rest) = headers.split_at(length);
+            headers = rest;
+            [header, body]
+        })
+    }
+}
+
+impl Chunk {
+    fn length(&self) -> usize {
+        match self {
+            Self::Packed(packed) => packed.bytes.len(),
+            Self::Large(large) => large.length(),
+            Self::Command(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    chunks: VecDeque<Chunk>,
+    /// How much of the first chunk is written.
+    written: usize,
+    /// How many bytes are not written, of all chunks.
+    unwritten: usize,
+    /// A chunk that is used up, kept for its memory.
+    spare: Option<Packed>,
+}
+
+impl Outbox {
+    /// How many bytes wait to be written.
+    pub fn unwritten(&self) -> usize {
+        self.unwritten
+    }
+
+    /// Appends a job.
+    pub fn put(&mut self, job: Job<'_>, sent: Sent) {
+        if !matches!(self.chunks.back(), Some(Chunk::Packed(packed)) if packed.bytes.len() < CHUNK) {
+            self.chunks.push_back(Chunk::Packed(self.spare.take().unwrap_or_default()));
+        }
+        if let Some(Chunk::Packed(packed)) = self.chunks.back_mut() {
+            let before = packed.bytes.len();
+            frame::put_job(&mut packed.bytes, job);
+            packed.jobs.push((packed.bytes.len(), sent));
+            self.unwritten += packed.bytes.len() - before;
+        }
+    }
+
+    /// Appends a large job that is a batch of its own, without copying its bytes.
+    pub fn put_large(&mut self, batch: Batch, sent: Sent) {
+        let mut headers = Vec::new();
+        for (body, more) in batch.job(Place::default()).into_iter().flat_map(|(job, _)| job.frames()) {
+            frame::put_header(&mut headers, u8::from(more) * frame::MORE, body.len());
+        }
+        let large = Large { batch, headers, sent };
+        self.unwritten += large.length();
+        self.chunks.push_back(Chunk::Large(large));
+    }
+
+    /// Appends a command, framed.
+    pub fn put_command(&mut self, bytes: Vec<u8>) {
+        self.unwritten += bytes.len();
+        self.chunks.push_back(Chunk::Command(bytes));
+    }
+
+    /// What is to be written next, as far as `slices` has room; returns how many it filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let (most, mut filled, mut skip) = (slices.len(), 0, self.written);
+        let mut add = |part: &'a [u8]| {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            if skipped < part.len()
+                && let Some(slot) = slices.get_mut(filled)
+            {
+                *slot = IoSlice::new(&part[skipped..]);
+                filled += 1;
+            }
+        };
+        for chunk in self.chunks.iter().take(most) {
+            match chunk {
+                Chunk::Packed(packed) => add(&packed.bytes),
+                Chunk::Command(bytes) => add(bytes),
+                Chunk::Large(large) => large.parts().for_each(&mut add),
+            }
+        }
+        filled
+    }
+
+    /// Notes that so many bytes were written. Tells each job that is on its way now, and returns whether a command is.
+    pub fn advance(&mut self, mut length: usize, mut left: impl FnMut(Sent)) -> bool {
+        let mut command_left = false;
+        self.unwritten -= length;
+        while let Some(chunk) = self.chunks.front_mut() {
+            let rest = chunk.length() - self.written;
+            if let Chunk::Packed(packed) = chunk {
+                let written = self.written + length.min(rest);
+                while let Some(&(_, sent)) = packed.jobs.get(packed.gone).filter(|(stop, _)| *stop <= written) {
+                    packed.gone += 1;
+                    left(sent);
+                }
+            }
+            if length < rest {
+                self.written += length;
+                break;
+            }
+            length -= rest;
+            self.written = 0;
+            match self.chunks.pop_front() {
+                Some(Chunk::Packed(mut packed)) => {
+                    packed.bytes.clear();
+                    packed.jobs.clear();
+                    packed.gone = 0;
+                    self.spare = Some(packed);
+                }
+                Some(Chunk::Large(large)) => left(large.sent),
+                Some(Chunk::Command(_)) => command_left = true,
+                None => {}
+            }
+        }
+        command_left
+    }
+
+    /// Takes back the jobs of which no byte is written, in order. Commands stay, and so does a job that was cut.
+    pub fn take_back(&mut self) -> Vec<Lot> {
+        let mut lots = Vec::new();
+        let chunks = std::mem::take(&mut self.chunks);
+        for (index, chunk) in chunks.into_iter().enumerate() {
+            let written = if index == 0 { self.written } else { 0 };
+            match chunk {
+                Chunk::Packed(mut packed) => {
+                    let begun = packed.gone + usize::from(packed.is_cut(written));
+                    lots.extend(packed.split_off(begun));
+                    if packed.bytes.len() > written {
+                        self.chunks.push_back(Chunk::Packed(packed));
+                    } else if index == 0 {
+                        self.written = 0;
+                    }
+                }
+                Chunk::Large(large) if written == 0 => lots.push(Lot::numbered(large.batch, vec![large.sent.number])),
+                kept => self.chunks.push_back(kept),
+            }
+        }
+        self.unwritten = self.chunks.iter().map(Chunk::length).sum::<usize>() - self.written;
+        lots
+    }
+
+    /// Takes back every job that is not wholly written, because the connection has ended.
+    pub fn take_all(&mut self) -> Vec<Lot> {
+        // What was cut goes whole to another peer, so nothing counts as begun.
+        let cut = match self.chunks.front_mut() {
+            Some(Chunk::Packed(packed)) => packed.split_off(packed.gone),
+            _ => Vec::new(),
+        };
+        self.written = 0;
+        cut.into_iter().chain(self.take_back()).collect()
+    }
+}
+
+impl Packed {
+    /// Whether some bytes, but not all, of the first job that is not gone are written.
+    fn is_cut(&self, written: usize) -> bool {
+        self.gone < self.jobs.len() && written > self.start(self.gone)
+    }
+
+    fn start(&self, job: usize) -> usize {
+        job.checked_sub(1).map_or(0, |before| self.jobs[before].0)
+    }
+
+    /// Cuts off the jobs from that one on and turns them back into what they were before they were framed.
+    fn split_off(&mut self, job: usize) -> Vec<Lot> {
+        let bytes = self.bytes.split_off(self.start(job));
+        let mut numbers = self.jobs.split_off(job).into_iter().map(|(_, sent)| sent.number);
+        let mut decoder = Decoder::new(usize::MAX);
+        let fed = decoder.feed(&bytes);
+        debug_assert!(fed.is_ok(), "what we framed ourselves is sound");
+        let batches = std::iter::from_fn(|| decoder.batch());
+        batches.map(|batch| { let own = numbers.by_ref().take(batch.jobs()).collect(); Lot::numbered(batch, own) }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{batch::Builder, engine::queue::Queue};
+
+    fn batch(jobs: &[&[&[u8]]]) -> Batch {
+        let mut builder = Builder::default();
+        for frames in jobs {
+            for (index, bytes) in frames.iter().enumerate() {
+                builder.slab().extend_from_slice(bytes);
+                builder.end_frame(index + 1 < frames.len());
+            }
+        }
+        builder.take().expect("jobs")
+    }
+
+    fn filled() -> (Outbox, Vec<u8>) {
+        let large = vec![9; 2 * LARGE];
+        let small = batch(&[&[b"one"], &[b"two", b"parts"], &[b""]]);
+        let mut outbox = Outbox::default();
+        let mut at = Place::default();
+        let mut number = 0;
+        while let Some((job, next)) = small.job(at) {
+            outbox.put(job, Sent { number, cost: job.cost() });
+            (at, number) = (next, number + 1);
+        }
+        outbox.put_command(b"\x04\x05\x04PONG".to_vec());
+        outbox.put_large(batch(&[&[b"head", &large]]), Sent { number, cost: 1 });
+        outbox.put(small.job(Place::default()).expect("one").0, Sent { number: number + 1, cost: 3 });
+        let mut wire = b"\x00\x03one\x01\x03two\x00\x05parts\x00\x00\x04\x05\x04PONG\x01\x04head\x02".to_vec();
+        wire.extend((large.len() as u64).to_be_bytes());
+        wire.extend(&large);
+        wire.extend(b"\x00\x03one");
+        (outbox, wire)
+    }
+
+    fn next_bytes(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let filled = outbox.slices(&mut slices);
+        slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    fn numbers(lots: Vec<Lot>) -> Vec<u64> {
+        let mut queue = Queue::default();
+        lots.into_iter().for_each(|lot| queue.push_back(lot));
+        let mut numbers = Vec::new();
+        while let Some(front) = queue.front() {
+            numbers.push(front.number);
+            let next = front.next;
+            queue.advance(next);
+        }
+        numbers
+    }
+
+    #[test]
+    fn bytes_leave_in_order_whatever_each_write_takes() {
+        for step in [1, 3, 5, 17, 70_000, 1 << 20] {
+            let (mut outbox, wire) = filled();
+            assert_eq!(outbox.unwritten(), wire.len());
+            let (mut written, mut left, mut commands) = (Vec::new(), Vec::new(), 0);
+            while outbox.unwritten() > 0 {
+                let mut bytes = next_bytes(&outbox);
+                bytes.truncate(step);
+                commands += usize::from(outbox.advance(bytes.len(), |sent| left.push(sent.number)));
+                written.extend(bytes);
+            }
+            assert!(written == wire && left == [0, 1, 2, 3, 4] && commands == 1, "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_begun_can_be_taken_back_and_the_rest_still_leaves() {
+        let (command, wire_end) = (19..26, filled().1.len() - 5);
+        // Where the write stopped, how many jobs were begun by then, and where those end.
+        for (cut, begun, end) in [(0, 0, 0), (2, 1, 5), (5, 1, 5), (7, 2, 17), (19, 3, 19), (30, 4, wire_end)] {
+            let (mut outbox, wire) = filled();
+            outbox.advance(cut, |_| {});
+            assert_eq!(numbers(outbox.take_back()), (begun..5).collect::<Vec<_>>(), "cut at {cut}");
+            let mut expected = wire[cut..end].to_vec();
+            if cut <= command.start {
+                expected.extend(&wire[command.clone()]);
+            }
+            assert!(next_bytes(&outbox) == expected, "cut at {cut}");
+            assert_eq!(outbox.unwritten(), expected.len());
+        }
+    }
+
+    #[test]
+    fn a_cut_job_goes_whole_to_the_next_peer_when_the_connection_ends() {
+        for (cut, gone) in [(0, 0), (2, 0), (5, 1), (7, 1), (17, 2), (19, 3), (30, 3), (200_000, 4)] {
+            let (mut outbox, _) = filled();
+            outbox.advance(cut.min(outbox.unwritten() - 1), |_| {});
+            assert_eq!(numbers(outbox.take_all()), (gone..5).collect::<Vec<_>>(), "cut at {cut}");
+        }
+    }
+}

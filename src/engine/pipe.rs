@@ -1,0 +1,303 @@
+//! A pipe: its two ends, who uses it, and the order in which things are done to it.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_local,
+    time::timeout,
+};
+
+use super::{
+    dialer::dial,
+    event::{Event, Handle, Reply, Side},
+    io_thread,
+    link::End,
+    listener::listen,
+    pull_end::{PullEnd, PullPort},
+    push_end::{PushEnd, PushPort},
+    transport::Listener,
+};
+use crate::{
+    config::{Config, Sites},
+    endpoint::Endpoint,
+    error::{Error, code},
+};
+
+/// A pipe as every thread sees it.
+pub struct Pipe {
+    /// What it was asked to be.
+    pub config: Config,
+    /// Where jobs go out.
+    pub push: PushPort,
+    /// Where jobs come in.
+    pub pull: PullPort,
+    handles: Mutex<Vec<Arc<dyn Handle>>>,
+    requests: mpsc::UnboundedSender<Request>,
+    is_closed: AtomicBool,
+}
+
+enum Request {
+    Open(Side, Reply),
+    Drain(Reply),
+    Close(Option<Duration>, Reply),
+}
+
+/// The pipe that all threads of the process share, while there is one.
+static DEFAULT: Mutex<Option<Arc<Pipe>>> = Mutex::new(None);
+
+impl Pipe {
+    /// A pipe of its own, not opened yet.
+    pub fn new(config: Config) -> Result<Arc<Self>, Error> {
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let pipe = Arc::new(Self {
+            config,
+            push: PushPort::default(),
+            pull: PullPort::default(),
+            handles: Mutex::default(),
+            requests,
+            is_closed: AtomicBool::new(false),
+        });
+        let own = Arc::clone(&pipe);
+        io_thread::run(move || {
+            spawn_local(Keeper::new(own).keep(receiver));
+        })?;
+        Ok(pipe)
+    }
+
+    /// The pipe that all threads share; made by the first who asks, and again after it was closed.
+    pub fn shared(config: impl FnOnce() -> Config) -> Result<Arc<Self>, Error> {
+        let mut shared = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipe) = shared.as_ref().filter(|pipe| !pipe.is_closed()) {
+            return Ok(Arc::clone(pipe));
+        }
+        Ok(Arc::clone(shared.insert(Self::new(config())?)))
+    }
+
+    /// A new user, who is told events from now on.
+    pub fn attach(&self, handle: Arc<dyn Handle>) {
+        self.handles().push(handle);
+    }
+
+    /// A user is gone. A pipe without users delivers what it has accepted, and closes.
+    pub fn detach(&self, handle: &Arc<dyn Handle>) {
+        let mut handles = self.handles();
+        handles.retain(|other| !Arc::ptr_eq(other, handle));
+        if handles.is_empty() {
+            self.close(None, Reply::new(|_| {}));
+        }
+    }
+
+    /// Opens an end, if it isn't open: answers when every bind listens. After a failure it can be tried again.
+    pub fn open(&self, side: Side, reply: Reply) {
+        self.request(Request::Open(side, reply));
+    }
+
+    /// Answers when everything that was sent so far is delivered.
+    pub fn drain(&self, reply: Reply) {
+        self.request(Request::Drain(reply));
+    }
+
+    /// Closes both ends, after delivering for at most `linger` (`None`: for as long as it takes). Answers with the
+    /// number of jobs that were given up.
+    pub fn close(&self, linger: Option<Duration>, reply: Reply) {
+        self.request(Request::Close(linger, reply));
+    }
+
+    /// Whether it is closed, or about to be.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(SeqCst)
+    }
+
+    /// Tells all users.
+    pub(super) fn tell(&self, event: &Event) {
+        self.handles().iter().for_each(|handle| handle.tell(event));
+    }
+
+    /// Asks all users to look.
+    pub(super) fn raise(&self, bits: u32) {
+        self.handles().iter().for_each(|handle| handle.raise(bits));
+    }
+
+    fn request(&self, request: Request) {
+        // A reply that is dropped with the request answers for itself.
+        let _ = self.requests.send(request);
+    }
+
+    fn handles(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Handle>>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What of a pipe lives on the I/O thread: does what is asked, one thing after the other.
+struct Keeper {
+    pipe: Arc<Pipe>,
+    push: Option<Rc<PushEnd>>,
+    pull: Option<Rc<PullEnd>>,
+    /// Ends listeners, dialers and handshakes.
+    stop_push: watch::Sender<bool>,
+    stop_pull: watch::Sender<bool>,
+}
+
+impl Keeper {
+    fn new(pipe: Arc<Pipe>) -> Self {
+        Self { pipe, push: None, pull: None, stop_push: watch::Sender::new(false), stop_pull: watch::Sender::new(false) }
+    }
+
+    async fn keep(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        while let Some(request) = requests.recv().await {
+            match request {
+                Request::Open(side, reply) => reply.send(self.open(side).await.map(|()| 0)),
+                Request::Drain(reply) => match &self.push {
+                    Some(push) => push.drain(reply),
+                    None => reply.send(Ok(0)),
+                },
+                Request::Close(linger, reply) => {
+                    self.pipe.is_closed.store(true, SeqCst);
+                    let given_up = self.close(linger, &mut requests).await;
+                    reply.send(Ok(given_up));
+                    break;
+                }
+            }
+        }
+        requests.close();
+        while let Some(request) = requests.recv().await {
+            refuse(request);
+        }
+        self.pipe.tell(&Event::Closed);
+    }
+
+    async fn open(&mut self, side: Side) -> Result<(), Error> {
+        let pipe = Arc::clone(&self.pipe);
+        match side {
+            Side::Push if self.push.is_none() => {
+                let stop = self.stop_push.subscribe();
+                let listeners = bind(&pipe.config.push).await?;
+                let end = PushEnd::start(Arc::clone(&pipe), stop.clone());
+                self.push = Some(Rc::clone(&end));
+                let bound = run_sites(&pipe.config.push, listeners, end, &stop);
+                pipe.push.bound.write(|list| *list = bound);
+            }
+            Side::Pull if self.pull.is_none() => {
+                let stop = self.stop_pull.subscribe();
+                let listeners = bind(&pipe.config.pull).await?;
+                let sites = self.reach_own_push(&pipe.config.pull).await?;
+                let end = PullEnd::start(Arc::clone(&pipe), stop.clone());
+                self.pull = Some(Rc::clone(&end));
+                let bound = run_sites(&sites, listeners, end, &stop);
+                pipe.pull.bound.write(|list| *list = bound);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A port that the system chooses can only be meant as the one that our own push end got: so that end opens too.
+    async fn reach_own_push(&mut self, sites: &Sites) -> Result<Sites, Error> {
+        let mut sites = sites.clone();
+        for endpoint in sites.connect.iter_mut().filter(|endpoint| endpoint.is_ephemeral()) {
+            Box::pin(self.open(Side::Push)).await?;
+            let bound = self.pipe.push.bound.read();
+            *endpoint = bound.first().ok_or_else(|| unreachable_port(endpoint))?.parse()?;
+        }
+        Ok(sites)
+    }
+
+    /// Drains and closes; a second, shorter linger cuts the first short.
+    async fn close(&mut self, linger: Option<Duration>, requests: &mut mpsc::UnboundedReceiver<Request>) -> u64 {
+        let mut given_up = 0;
+        if let Some(push) = &self.push {
+            let (sender, mut drained) = tokio::sync::oneshot::channel();
+            push.drain(Reply::new(move |_| {
+                // Nobody listens any more if linger has run out.
+                let _ = sender.send(());
+            }));
+            let mut others = Vec::new();
+            let wait = async {
+                loop {
+                    tokio::select! {
+                        _ = &mut drained => return,
+                        request = requests.recv() => match request {
+                            Some(Request::Close(Some(shorter), reply)) => {
+                                others.push(reply);
+                                let _ = timeout(shorter, &mut drained).await;
+                                return;
+                            }
+                            Some(Request::Close(None, reply)) => others.push(reply),
+                            Some(Request::Drain(reply)) => push.drain(reply),
+                            Some(request) => refuse(request),
+                            None => return,
+                        },
+                    }
+                }
+            };
+            match linger {
+                // Longer than that is for ever.
+                Some(linger) if linger < Duration::from_secs(1 << 30) => {
+                    let _ = timeout(linger, wait).await;
+                }
+                _ => wait.await,
+            }
+            // Links that were about to join see that it is over.
+            self.stop_push.send_replace(true);
+            given_up = push.close();
+            others.into_iter().for_each(|reply| reply.send(Ok(given_up)));
+        }
+        self.stop_pull.send_replace(true);
+        if let Some(pull) = &self.pull {
+            pull.close();
+        }
+        self.pipe.push.bound.write(Vec::clear);
+        self.pipe.pull.bound.write(Vec::clear);
+        given_up
+    }
+}
+
+fn unreachable_port(endpoint: &Endpoint) -> Error {
+    Error::new(code::INVALID_ENDPOINT, format!("{endpoint} is no endpoint to connect to: it needs a port"))
+}
+
+fn refuse(request: Request) {
+    let closed = Err(Error::new(code::CLOSED, "the pipe is closed"));
+    match request {
+        // Closing what is closed is no mistake.
+        Request::Close(_, reply) => reply.send(Ok(0)),
+        Request::Open(_, reply) | Request::Drain(reply) => reply.send(closed),
+    }
+}
+
+/// Binds all or nothing.
+async fn bind(sites: &Sites) -> Result<Vec<(Listener, Endpoint)>, Error> {
+    let mut listeners = Vec::new();
+    for endpoint in &sites.bind {
+        listeners.push((Listener::bind(endpoint).await?, endpoint.clone()));
+    }
+    Ok(listeners)
+}
+
+/// Starts to listen and to dial; returns where it listens.
+fn run_sites(
+    sites: &Sites,
+    listeners: Vec<(Listener, Endpoint)>,
+    end: Rc<dyn End>,
+    stop: &watch::Receiver<bool>,
+) -> Vec<String> {
+    let mut bound = Vec::new();
+    for (listener, endpoint) in listeners {
+        let address = listener.address(&endpoint);
+        end.tell(Event::Listening { side: end.side(), address: address.clone() });
+        bound.push(address);
+        spawn_local(listen(listener, endpoint, Rc::clone(&end), stop.clone()));
+    }
+    for endpoint in &sites.connect {
+        spawn_local(dial(endpoint.clone(), Rc::clone(&end), stop.clone()));
+    }
+    bound
+}

@@ -1,0 +1,290 @@
+//! From the bytes of a connection after its handshake to jobs and commands.
+//!
+//! A frame's bytes are appended to the slab as they arrive, whatever its size, so that a large one can be read
+//! straight into its place ([`Decoder::rest`]) and only a header ever waits for its missing bytes.
+
+use std::collections::VecDeque;
+
+use super::{
+    command::{Command, MAX_COMMAND},
+    frame::{self, MAX_HEADER},
+    violation,
+};
+use crate::{
+    batch::{Batch, Builder, FRAME_COST, LARGE, MAX_FRAMES},
+    error::{Error, code},
+};
+
+/// The most frames a batch gathers: what JavaScript has room for (`lib/unpacker.js`).
+pub const MAX_BATCH_FRAMES: usize = 4096;
+
+/// The state of the incoming half of a connection.
+#[derive(Debug)]
+pub struct Decoder {
+    max_message_size: usize,
+    header: [u8; MAX_HEADER],
+    header_length: usize,
+    /// The frame whose body is arriving, and how much of it is missing.
+    body: Option<(Body, usize)>,
+    open: Builder,
+    command: Vec<u8>,
+    /// Of the job that is arriving.
+    job_cost: usize,
+    job_frames: usize,
+    batches: VecDeque<Batch>,
+    commands: VecDeque<Command>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Body {
+    Frame { more: bool },
+    Command,
+}
+
+impl Decoder {
+    /// A decoder that refuses jobs that count more than `max_message_size`.
+    pub fn new(max_message_size: usize) -> Self {
+        Self {
+            max_message_size,
+            header: [0; MAX_HEADER],
+            header_length: 0,
+            body: None,
+            open: Builder::default(),
+            command: Vec::new(),
+            job_cost: 0,
+            job_frames: 0,
+            batches: VecDeque::new(),
+            commands: VecDeque::new(),
+        }
+    }
+
+    /// Takes bytes in. What became whole is in [`Decoder::batch`] and [`Decoder::command`], also after an error.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        // Most of what follows are small frames, so most of the bytes end up in the slab: one allocation for all.
+        self.open.reserve(bytes.len())?;
+        let fed = self.frames(&mut bytes);
+        self.gather();
+        fed
+    }
+
+    /// How many bytes of a large frame are missing, and the slab to append them to: read there directly, at most
+    /// that many, then call [`Decoder::appended`].
+    pub fn rest(&mut self) -> Option<(usize, &mut Vec<u8>)> {
+        match self.body {
+            Some((Body::Frame { .. }, missing)) if missing >= LARGE / 2 => Some((missing, self.open.slab())),
+            _ => None,
+        }
+    }
+
+    /// Tells how many bytes were appended to the slab.
+    pub fn appended(&mut self, length: usize) {
+        if let Some((body, missing)) = self.body {
+            debug_assert!(length <= missing);
+            // Only a frame is read directly, and its end can't fail.
+            let _ = self.advance(body, missing - length);
+            self.gather();
+        }
+    }
+
+    /// The next whole jobs.
+    pub fn batch(&mut self) -> Option<Batch> {
+        self.batches.pop_front()
+    }
+
+    /// The next command.
+    pub fn command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    fn frames(&mut self, bytes: &mut &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let Some((body, missing)) = self.body else {
+                self.start(bytes)?;
+                continue;
+            };
+            let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
+            match body {
+                Body::Frame { .. } => self.open.slab().extend_from_slice(taken),
+                Body::Command => self.command.extend_from_slice(taken),
+            }
+            *bytes = rest;
+            self.advance(body, missing - taken.len())?;
+        }
+        Ok(())
+    }
+
+    /// Reads a header, from the bytes alone where they hold all of it.
+    fn start(&mut self, bytes: &mut &[u8]) -> Result<(), Error> {
+        if self.header_length == 0
+            && let Some((header, length)) = frame::decode(bytes)?
+        {
+            *bytes = &bytes[length..];
+            return self.begin(header);
+        }
+        while let Some((&byte, rest)) = bytes.split_first() {
+            self.header[self.header_length] = byte;
+            self.header_length += 1;
+            *bytes = rest;
+            if let Some((header, _)) = frame::decode(&self.header[..self.header_length])? {
+                self.header_length = 0;
+                return self.begin(header);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what a header announces, before any memory is taken for it.
+    fn begin(&mut self, header: frame::Header) -> Result<(), Error> {
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        if header.command {
+            if self.job_frames > 0 {
+                return Err(violation("a command inside a message"));
+            }
+            if length > MAX_COMMAND {
+                return Err(violation(format!("a command of {length} bytes")));
+            }
+            // Settled at once if it is empty, as below: no byte will come to say so.
+            return self.advance(Body::Command, length);
+        }
+        let frame_cost = if self.job_frames == 0 { length } else { length.saturating_add(FRAME_COST) };
+        let cost = self.job_cost.saturating_add(frame_cost);
+        if cost > self.max_message_size || self.job_frames == MAX_FRAMES {
+            let limit = self.max_message_size;
+            return Err(Error::new(
+                code::MESSAGE_TOO_LARGE,
+                format!("a message over the limit of {limit} bytes and {MAX_FRAMES} frames (this one: {cost} bytes so far)"),
+            ));
+        }
+        if self.open.slab().len() + length > LARGE || self.open.whole_frames() >= MAX_BATCH_FRAMES - MAX_FRAMES {
+            self.gather();
+        }
+        if length >= LARGE / 2 {
+            self.open.reserve_exact(length)?;
+        }
+        self.job_cost = cost;
+        self.job_frames += 1;
+        self.advance(Body::Frame { more: header.more }, length)
+    }
+
+    /// Notes how much of the body is missing; what is whole is settled.
+    fn advance(&mut self, body: Body, missing: usize) -> Result<(), Error> {
+        if missing > 0 {
+            self.body = Some((body, missing));
+            return Ok(());
+        }
+        self.body = None;
+        match body {
+            Body::Frame { more } => {
+                self.open.end_frame(more);
+                if !more {
+                    (self.job_cost, self.job_frames) = (0, 0);
+                }
+            }
+            Body::Command => self.commands.push_back(Command::decode(&std::mem::take(&mut self.command))?),
+        }
+        Ok(())
+    }
+
+    fn gather(&mut self) {
+        self.batches.extend(self.open.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Place;
+
+    fn framed(flags: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame::put_header(&mut out, flags, bytes.len());
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    fn jobs(decoder: &mut Decoder) -> Vec<Vec<Vec<u8>>> {
+        let mut jobs = Vec::new();
+        while let Some(batch) = decoder.batch() {
+            let mut at = Place::default();
+            while let Some((job, next)) = batch.job(at) {
+                jobs.push(job.frames().map(|(bytes, _)| bytes.to_vec()).collect());
+                at = next;
+            }
+        }
+        jobs
+    }
+
+    #[test]
+    fn jobs_are_the_same_however_the_bytes_are_cut() {
+        let (large, small) = (vec![7; 3 * LARGE], vec![1; 300]);
+        let mut bytes = framed(0, b"");
+        bytes.extend(framed(frame::MORE, &small));
+        bytes.extend(framed(frame::MORE, &large));
+        bytes.extend(framed(0, b"end"));
+        bytes.extend(framed(frame::COMMAND, b"\x04PONG"));
+        bytes.extend(framed(0, &large));
+        bytes.extend(framed(0, b"last"));
+        let expected = vec![
+            vec![vec![]],
+            vec![small, large.clone(), b"end".to_vec()],
+            vec![large],
+            vec![b"last".to_vec()],
+        ];
+        for step in [1, 2, 7, 8, 9, 10, 4096, 65_537, bytes.len()] {
+            let mut decoder = Decoder::new(1 << 20);
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (piece, behind) = match decoder.rest() {
+                    // Every other size goes the direct way, as the link does.
+                    Some((missing, slab)) if step % 2 == 0 => {
+                        let (piece, behind) = rest.split_at(missing.min(step).min(rest.len()));
+                        slab.extend_from_slice(piece);
+                        decoder.appended(piece.len());
+                        (&[][..], behind)
+                    }
+                    _ => rest.split_at(step.min(rest.len())),
+                };
+                decoder.feed(piece).expect("sound bytes");
+                rest = behind;
+            }
+            assert_eq!(jobs(&mut decoder), expected, "in steps of {step}");
+            assert_eq!(decoder.command(), Some(Command::Pong));
+        }
+    }
+
+    #[test]
+    fn limits_hold_before_memory_is_taken() {
+        let mut announced = vec![2];
+        announced.extend((4_u64 << 40).to_be_bytes());
+        let mut three = [framed(frame::MORE, &[0; 500]), framed(frame::MORE, &[0; 400])].concat();
+        three.extend(framed(0, &[0; 100]));
+        for bytes in [announced, framed(0, &[0; 1001]), three, framed(frame::MORE, b"").repeat(1025)] {
+            let mut decoder = Decoder::new(1000);
+            let error = decoder.feed(&bytes).expect_err("over the limit");
+            assert_eq!(error.code, code::MESSAGE_TOO_LARGE);
+            assert_eq!(jobs(&mut decoder), Vec::<Vec<Vec<u8>>>::new());
+        }
+        assert!(Decoder::new(1000).feed(&framed(0, &[0; 1000])).is_ok());
+    }
+
+    #[test]
+    fn jobs_before_a_violation_are_not_lost() {
+        let mut decoder = Decoder::new(1000);
+        let bytes = [framed(0, b"good"), framed(frame::MORE, b"half"), framed(frame::COMMAND, b"\x04PONG")].concat();
+        assert!(decoder.feed(&bytes).is_err());
+        assert_eq!(jobs(&mut decoder), [[b"good".to_vec()]]);
+    }
+
+    #[test]
+    fn batches_stay_small_enough_for_javascript() {
+        let mut decoder = Decoder::new(1 << 20);
+        let bytes = [framed(0, b"").repeat(20_000), framed(0, &[1; 1000]).repeat(200)].concat();
+        decoder.feed(&bytes).expect("sound bytes");
+        let mut count = 0;
+        while let Some(batch) = decoder.batch() {
+            assert!(batch.ends().len() <= MAX_BATCH_FRAMES && batch.slab().len() <= LARGE);
+            count += batch.jobs();
+        }
+        assert_eq!(count, 20_200);
+    }
+}

@@ -1,0 +1,203 @@
+//! Opening a connection: greetings, then READY from both sides (RFC 37, NULL mechanism; RFC 30 for who may talk).
+
+use super::{
+    command::{self, Command, MAX_COMMAND},
+    frame, greeting,
+    properties::Properties,
+    violation,
+};
+use crate::error::{Error, code};
+
+/// The socket types that take part in a pipeline (RFC 30).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketType {
+    /// Sends jobs.
+    Push,
+    /// Receives jobs.
+    Pull,
+}
+
+impl SocketType {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Push => "PUSH",
+            Self::Pull => "PULL",
+        }
+    }
+
+    /// The type it talks to.
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Push => Self::Pull,
+            Self::Pull => Self::Push,
+        }
+    }
+}
+
+/// What we tell of ourselves.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// What we are.
+    pub socket_type: SocketType,
+    /// Our name, if any.
+    pub identity: Vec<u8>,
+}
+
+/// What the peer told of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name; empty if it gave none.
+    pub identity: Vec<u8>,
+    /// Whether it knows PING and PONG (ZMTP 3.1 or later).
+    pub heartbeats: bool,
+}
+
+/// The state of a handshake. Bytes go in by [`Handshake::feed`]; what is to be sent is in [`Handshake::output`].
+#[derive(Debug)]
+pub struct Handshake {
+    hello: Hello,
+    /// What has arrived of the step at hand; never more than one greeting or one command.
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// Set once the peer's greeting is in.
+    minor: Option<u8>,
+}
+
+impl Handshake {
+    /// A handshake that is about to greet.
+    pub fn new(hello: Hello) -> Self {
+        Self { hello, input: Vec::new(), output: greeting::encode().to_vec(), minor: None }
+    }
+
+    /// Takes what is to be sent now.
+    pub fn output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// Takes bytes in. When the handshake is over, says who the peer is; what is left in `bytes` follows it.
+    ///
+    /// After an error the output may hold an ERROR command for the peer.
+    pub fn feed(&mut self, bytes: &mut &[u8]) -> Result<Option<Peer>, Error> {
+        if self.minor.is_none() {
+            self.fill(bytes, greeting::LENGTH);
+            let Some(greeting) = greeting::decode(&self.input)? else { return Ok(None) };
+            self.minor = Some(greeting.minor);
+            self.input.clear();
+            self.output.extend_from_slice(&command::ready(&self.properties()));
+        }
+        let Some(body) = self.command(bytes)? else { return Ok(None) };
+        match Command::decode(&body)? {
+            Command::Ready(properties) => self.peer(&properties).map(Some),
+            Command::Error(reason) => {
+                Err(Error::new(code::INCOMPATIBLE, format!("the peer refuses us: {reason:?}")))
+            }
+            _ => Err(violation("a command before READY")),
+        }
+    }
+
+    fn properties(&self) -> Properties {
+        let mut properties = Properties::default();
+        properties.set("Socket-Type", self.hello.socket_type.name().as_bytes());
+        if !self.hello.identity.is_empty() {
+            properties.set("Identity", &self.hello.identity);
+        }
+        properties
+    }
+
+    /// The body of the next command, as soon as all of it is there.
+    fn command(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let (header, start) = loop {
+            if let Some(header) = frame::decode(&self.input)? {
+                break header;
+            }
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            self.fill(bytes, self.input.len() + 1);
+        };
+        if !header.command {
+            return Err(violation("a message before READY"));
+        }
+        if header.length > MAX_COMMAND as u64 {
+            return Err(violation(format!("a command of {} bytes", header.length)));
+        }
+        let stop = start + header.length as usize;
+        self.fill(bytes, stop);
+        Ok((self.input.len() == stop).then(|| self.input.split_off(start)))
+    }
+
+    fn fill(&mut self, bytes: &mut &[u8], length: usize) {
+        let missing = length.saturating_sub(self.input.len()).min(bytes.len());
+        let (taken, rest) = bytes.split_at(missing);
+        self.input.extend_from_slice(taken);
+        *bytes = rest;
+    }
+
+    fn peer(&mut self, properties: &Properties) -> Result<Peer, Error> {
+        let wanted = self.hello.socket_type.opposite().name();
+        let told = properties.get("Socket-Type").unwrap_or_default();
+        if told != wanted.as_bytes() {
+            let reason = format!(
+                "a {} talks to a {wanted}, not to {:?}",
+                self.hello.socket_type.name(),
+                String::from_utf8_lossy(told)
+            );
+            self.output.extend_from_slice(&command::error(&reason));
+            return Err(Error::new(code::INCOMPATIBLE, reason));
+        }
+        let identity = properties.get("Identity").unwrap_or_default().to_vec();
+        Ok(Peer { identity, heartbeats: self.minor.is_some_and(|minor| minor >= 1) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(socket_type: SocketType) -> Hello {
+        Hello { socket_type, identity: b"me".to_vec() }
+    }
+
+    #[test]
+    fn two_ends_agree_byte_by_byte_and_leave_what_follows() {
+        let mut push = Handshake::new(hello(SocketType::Push));
+        let mut pull = Handshake::new(hello(SocketType::Pull));
+        let mut to_pull = push.output();
+        let greeting = pull.output();
+        assert_eq!(push.feed(&mut &greeting[..]), Ok(None));
+        to_pull.extend(push.output());
+        to_pull.extend(b"job");
+        let (mut peer, mut bytes) = (None, &to_pull[..]);
+        while peer.is_none() {
+            let (mut first, rest) = bytes.split_at(1);
+            peer = pull.feed(&mut first).expect("a sound handshake");
+            bytes = rest;
+        }
+        assert_eq!(peer, Some(Peer { identity: b"me".to_vec(), heartbeats: true }));
+        assert_eq!(bytes, b"job");
+        assert!(matches!(push.feed(&mut &pull.output()[..]), Ok(Some(_))));
+    }
+
+    #[test]
+    fn the_wrong_socket_type_is_refused_and_told() {
+        let mut one = Handshake::new(hello(SocketType::Push));
+        let mut other = Handshake::new(hello(SocketType::Push));
+        let greeting = other.output();
+        assert_eq!(one.feed(&mut &greeting[..]), Ok(None));
+        let _ = other.feed(&mut &one.output()[..]);
+        let refused = one.feed(&mut &other.output()[..]);
+        assert_eq!(refused.map_err(|error| error.code), Err(code::INCOMPATIBLE));
+        assert!(one.output().ends_with(b"a PUSH talks to a PULL, not to \"PUSH\""));
+    }
+
+    #[test]
+    fn a_huge_command_or_a_message_before_ready_is_refused_unread() {
+        for frame in [&[6, 0, 0, 4, 0, 0, 0, 0, 0][..], &[2, 0, 0, 4, 0, 0, 0, 0, 0], &[0, 0], &[4, 5, 4, b'P', b'O']] {
+            let mut handshake = Handshake::new(hello(SocketType::Pull));
+            let bytes = [&greeting::encode()[..], frame].concat();
+            let fed = handshake.feed(&mut &bytes[..]);
+            assert!(frame.len() == 5 && fed == Ok(None) || fed.is_err(), "{frame:?}: {fed:?}");
+        }
+    }
+}
