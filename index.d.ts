@@ -1,0 +1,262 @@
+/**
+ * zeropipe hands jobs from one program to others: `push(job)` on one side, `for await (const [msg] of pull())` on any
+ * number of others. Underneath is the ZeroMQ pipeline pattern (PUSH/PULL, RFC 30, on ZMTP 3.1, RFC 37), so any ZeroMQ
+ * program can be at the other end.
+ *
+ * Two words are used everywhere. A job is **accepted** when `push` resolves: it is in the bounded queue and its bytes
+ * have been taken. It is **delivered** when a peer's connection has taken all of it.
+ *
+ * @packageDocumentation
+ */
+
+/** What one frame is made from: text (as UTF-8), a number (as its decimal text), bytes of any kind, or `null` (an empty frame). */
+export type MessageLike = string | number | ArrayBufferView | ArrayBuffer | SharedArrayBuffer | null
+
+/** A job as it arrives: all its frames, in order; never empty. */
+export type Message = Buffer[]
+
+/** An error of zeropipe. */
+export interface ZeropipeError extends Error {
+  /**
+   * Stable. The system's own where the system refused (`EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, ...), else
+   * `ERR_ZEROPIPE_CLOSED`, `ERR_ZEROPIPE_INVALID_ENDPOINT`, `ERR_ZEROPIPE_INVALID_JOB`, `ERR_ZEROPIPE_INVALID_OPTION`,
+   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_UNSUPPORTED` or `ERR_ZEROPIPE_INTERNAL`.
+   */
+  code: string
+}
+
+/** Who sent a job. */
+export interface Source {
+  /** Where it is, as `tcp://10.0.0.7:41234`. */
+  address: string
+  /** The name it gave itself (the option `identity`), or an empty string. */
+  identity: string
+}
+
+/** What is known of a job. */
+export interface JobInfo {
+  /** The same at every attempt that this process makes. */
+  id: string
+  /** 1 the first time. */
+  attempt: number
+  /** Who sent it. */
+  from: Source
+}
+
+/** A job together with what is known of it. */
+export interface InformedJob extends JobInfo {
+  job: Message
+}
+
+/** Options of every form of `pull`. */
+export interface PullOptions {
+  /** Ends the loop: what waits rejects with `signal.reason`. No job is lost by it. */
+  signal?: AbortSignal
+  /** How many jobs to have at hand; `'auto'`, the default, follows the pace of the consumer. Reserved: has no effect yet. */
+  prefetch?: number | 'auto'
+}
+
+/** Where one end binds or connects: one address or several. At least one must be given. */
+export interface Sites {
+  /** Addresses to listen on. Port `*` or `0` lets the system choose; `stats()` tells which. */
+  bind?: string | string[]
+  /** Addresses to dial, again and again, for as long as the pipe is open. */
+  connect?: string | string[]
+}
+
+/** Options of a pipe of your own. */
+export interface PipeOptions {
+  /** Where jobs go out. An address alone is bound. */
+  push?: string | Sites
+  /** Where jobs come in. An address alone is connected to. */
+  pull?: string | Sites
+  /** What may wait in push before `push` itself waits: default 100,000 jobs and 64 MiB. */
+  highWaterMark?: {
+    /** Jobs. */
+    messages?: number
+    /** Bytes of their frames; every frame of a job beyond its first counts 64 more. A job over the mark is taken when nothing else waits. */
+    bytes?: number
+  }
+  /**
+   * What a whole job may have, in both directions: bytes, where every frame beyond the first counts 64 more; default
+   * 64 MiB, at most 2 GiB - 1. A job never has more than 1,024 frames.
+   */
+  maxMessageSize?: number
+  /** Milliseconds to go on delivering at close and at exit. Default: until everything is delivered. */
+  linger?: number
+  /** How often a handler may fail on a job before the job is dead: default 20. */
+  maxAttempts?: number
+  /** ZMTP heartbeats, with peers that know them (ZMTP 3.1). */
+  heartbeat?: {
+    /** Milliseconds between two questions: default 5,000; 0 asks never. */
+    interval?: number
+    /** Milliseconds of silence after a question until the peer counts as gone: default 15,000. */
+    timeout?: number
+  }
+  /** A name that is told to peers, at most 255 bytes of UTF-8. */
+  identity?: string
+}
+
+/** A connected peer. */
+export interface PeerStats {
+  /** Where it is. */
+  address: string
+  /** The name it gave itself, or an empty string. */
+  identity: string
+  /** Whether it acknowledges jobs. Always `false` yet. */
+  flow: boolean
+  /** Jobs it was sent (a puller), or sent (a pusher). */
+  jobs: number
+}
+
+/** A snapshot of a pipe, taken without waiting. */
+export interface PipeStats {
+  push: {
+    /** Where it listens, with the ports that the system chose. */
+    bound: string[]
+    /** Who is connected. */
+    peers: PeerStats[]
+    /** Jobs that are accepted and not delivered. */
+    queued: number
+    /** What they count against `highWaterMark.bytes`. */
+    queuedBytes: number
+    /** Jobs that have been delivered. */
+    delivered: number
+  }
+  pull: {
+    /** Where it listens, with the ports that the system chose. */
+    bound: string[]
+    /** Who is connected. */
+    peers: PeerStats[]
+    /** Jobs that have been received. */
+    received: number
+  }
+}
+
+/** The events of a pipe, by name. */
+export interface PipeEvents {
+  /** An end listens. */
+  listening: [event: { end: 'push' | 'pull', address: string }]
+  /** A peer has shaken hands. */
+  join: [event: { end: 'push' | 'pull', address: string, identity: string, flow: boolean }]
+  /** A peer is gone. */
+  leave: [event: { end: 'push' | 'pull', address: string, identity: string, flow: boolean, code: string, reason: string }]
+  /**
+   * A connection was ended because of what the peer is or did: a handshake that failed, a protocol that was broken, a
+   * message over the limit. `code` is one of `ERR_ZEROPIPE_NOT_ZMTP`, `ERR_ZEROPIPE_INCOMPATIBLE_PEER`,
+   * `ERR_ZEROPIPE_PROTOCOL`, `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_TIMEOUT`, or the system's.
+   */
+  refused: [event: { end: 'push' | 'pull', address: string, code: string, reason: string }]
+  /** A handler has failed `maxAttempts` times on a job. Without a listener it is a process warning. */
+  dead: [event: { job: Message, id: string, attempt: number, error: unknown }]
+}
+
+/** Members of a pipe. Each can be taken off it and called by itself. Errors reject; nothing throws. */
+export interface Pipe {
+  /**
+   * Hands over a job: one frame, or an array of up to 1,024 frames. Resolves when it is accepted, which is at once
+   * while the queue has room: a queue at its high-water mark makes `push` wait. A job for which there is no worker yet
+   * waits for one. Jobs are accepted in the order of the calls.
+   *
+   * The first call opens the end. Rejects with `ERR_ZEROPIPE_INVALID_JOB`, `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`,
+   * `ERR_ZEROPIPE_CLOSED`, with why the end can't be opened, or with `signal.reason`; the job is not sent then.
+   *
+   * Each job goes to one peer, round robin over those that can take one now (RFC 30, section "PUSH").
+   *
+   * @example
+   * await push('resize cat.jpg')
+   * await push(['resize', imageBytes])
+   */
+  push (job: MessageLike | MessageLike[], options?: { signal?: AbortSignal }): Promise<void>
+
+  /**
+   * Jobs as they come, from all peers in turn (RFC 30, section "PULL"). The first step opens the end. Several loops
+   * share the jobs, each goes to one of them. A loop that waits keeps the process alive. `break` ends a loop and loses
+   * nothing; closing the pipe ends it normally.
+   *
+   * Frames are views of a larger buffer: copy what you keep for long (`Buffer.from(msg)`).
+   *
+   * @example
+   * for await (const [msg] of pull()) await work(msg.toString())
+   */
+  pull (options?: PullOptions): AsyncIterableIterator<Message>
+  /** One to `batch` jobs at a time: those that are there, without waiting for more. */
+  pull (options: PullOptions & { batch: number }): AsyncIterableIterator<Message[]>
+  /** Jobs together with what is known of them. */
+  pull (options: PullOptions & { info: true }): AsyncIterableIterator<InformedJob>
+  /**
+   * Calls `handler` for each job, at most `concurrency` (default 1) at a time. A job whose handler rejects is tried
+   * again after `min(100 ms * 2^(attempt - 1), 30 s)`, less up to half of that by chance, while others pass it; after
+   * `maxAttempts` it is dead (event `dead`). Resolves when the pipe is closed, rejects with `signal.reason` when that
+   * is aborted, in both cases once the running handlers have settled.
+   *
+   * @example
+   * await pull(async ([url]) => { await fetch(url.toString()) }, { concurrency: 8 })
+   */
+  pull (handler: (job: Message, info: JobInfo) => unknown, options?: PullOptions & { concurrency?: number }): Promise<void>
+
+  /**
+   * Opens every end that the pipe has and resolves when each bind listens; asked for `pullers` or `pushers`, when that
+   * many are connected too. (Of a pipe with one address for both ends, asking for one side's peers opens only the end
+   * that they connect to.)
+   */
+  ready (options?: { pullers?: number, pushers?: number, signal?: AbortSignal }): Promise<void>
+
+  /** Resolves when everything pushed so far is delivered. */
+  drain (options?: { signal?: AbortSignal }): Promise<void>
+
+  /** What there is, now. Before the first call of another member, and after the close, it is empty. */
+  stats (): PipeStats
+
+  /**
+   * Closes: later pushes reject, earlier ones are delivered for at most `linger` milliseconds (default: the pipe's), then
+   * loops end (`done: true`). Doesn't wait for a loop body or handler, so it can be called inside one. What `linger`
+   * gives up is told by a process warning (`ZEROPIPE_GAVE_UP`).
+   */
+  close (options?: { linger?: number }): Promise<void>
+
+  /** Calls `listener` at every such event. */
+  on<Name extends keyof PipeEvents> (name: Name, listener: (...event: PipeEvents[Name]) => void): this
+  /** Calls `listener` at the next such event. */
+  once<Name extends keyof PipeEvents> (name: Name, listener: (...event: PipeEvents[Name]) => void): this
+  /** Calls `listener` no more. */
+  off<Name extends keyof PipeEvents> (name: Name, listener: (...event: PipeEvents[Name]) => void): this
+
+  /** The same as `close()`: for `await using`. */
+  [Symbol.asyncDispose] (): Promise<void>
+}
+
+/**
+ * A pipe of your own: the members of the default pipe on other endpoints, with its own sockets, options and end.
+ *
+ * An endpoint is `tcp://host:port` (an IPv6 address in brackets; `*` for every address of this machine), `ipc://path`,
+ * `ipc://@abstract` (Linux) or `inproc://name` (across the threads of this process). One address alone means: push
+ * binds it, pull connects to it (a wildcard host is localhost to the connecting side). Either end can bind or connect,
+ * to many addresses at once.
+ *
+ * Wrong options are an error of each later call: `ERR_ZEROPIPE_INVALID_ENDPOINT` or `ERR_ZEROPIPE_INVALID_OPTION`.
+ *
+ * @example
+ * const jobs = pipe('tcp://*:7777')
+ * const results = pipe({ pull: { bind: 'tcp://*:7778' }, highWaterMark: { messages: 1000 } })
+ */
+export function pipe (options?: string | PipeOptions): Pipe
+
+/*
+ * The default pipe: one per process, shared by all its threads. `push` binds tcp://127.0.0.1:7777 and `pull` connects to
+ * tcp://localhost:7777, or both use the address in the environment variable ZEROPIPE_ENDPOINT. Closed, it opens again at
+ * the next call.
+ */
+export const push: Pipe['push']
+export const pull: Pipe['pull']
+export const ready: Pipe['ready']
+export const drain: Pipe['drain']
+export const stats: Pipe['stats']
+export const close: Pipe['close']
+export const on: Pipe['on']
+export const once: Pipe['once']
+export const off: Pipe['off']
+
+/** The default pipe. */
+declare const defaultPipe: Pipe & { pipe: typeof pipe }
+export default defaultPipe
