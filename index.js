@@ -19,3 +19,4 @@ exports.on = defaultPipe.on
 exports.once = defaultPipe.once
 exports.off = defaultPipe.off
 exports.pipe = pipe
+exports.default = defaultPipe

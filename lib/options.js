@@ -60,7 +60,7 @@ function endpoints (value, connects) {
 /** Where one end binds and connects; `binds` says what a single address means. */
 function sites (name, value, binds) {
   if (value === undefined) return { bind: [], connect: [] }
-  if (typeof value === 'string') return binds ? { bind: endpoints(value), connect: [] } : { bind: [], connect: endpoints(value, true) }
+  if (typeof value === 'string') return binds ? { bind: endpoints(value, false), connect: [] } : { bind: [], connect: endpoints(value, true) }
   checkKeys(value, ['bind', 'connect'], name)
   const found = { bind: endpoints(value.bind, false), connect: endpoints(value.connect, true) }
   if (found.bind.length + found.connect.length === 0) throw invalid(name, '{}', 'an address, or an object with bind or connect')

@@ -68,10 +68,11 @@ impl FromStr for Endpoint {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let invalid = |why: &str| Error::new(code::INVALID_ENDPOINT, format!("{text:?} is no endpoint: {why}"));
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| {
-            invalid("it starts with none of tcp://, ipc://, inproc://")
-        })?;
+        let invalid =
+            |why: &str| Error::new(code::INVALID_ENDPOINT, format!("{text:?} is no endpoint: {why}"));
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| invalid("it starts with none of tcp://, ipc://, inproc://"))?;
         if rest.contains('\0') {
             return Err(invalid("it holds a zero byte"));
         }
@@ -172,9 +173,26 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_refused_with_its_text() {
         for text in [
-            "", "tcp", "tcp://", "tcp://:1", "tcp://host", "tcp://host:", "tcp://host:65536", "tcp://host:-1",
-            "tcp://host:1x", "tcp://::1:5", "tcp://[::1:5", "tcp://[nonsense]:5", "tcp://a b:5", "udp://host:5",
-            "tcp://host/path:5", "ipc://", "ipc://@", "inproc://", "http://host:80", "tcp://a\0b:1",
+            "",
+            "tcp",
+            "tcp://",
+            "tcp://:1",
+            "tcp://host",
+            "tcp://host:",
+            "tcp://host:65536",
+            "tcp://host:-1",
+            "tcp://host:1x",
+            "tcp://::1:5",
+            "tcp://[::1:5",
+            "tcp://[nonsense]:5",
+            "tcp://a b:5",
+            "udp://host:5",
+            "tcp://host/path:5",
+            "ipc://",
+            "ipc://@",
+            "inproc://",
+            "http://host:80",
+            "tcp://a\0b:1",
         ] {
             let error = text.parse::<Endpoint>().expect_err(text);
             assert_eq!(error.code, code::INVALID_ENDPOINT);
@@ -186,7 +204,10 @@ mod tests {
     #[test]
     fn a_wildcard_host_means_localhost_to_the_connecting_side() {
         for text in ["tcp://*:7", "tcp://0.0.0.0:7", "tcp://[::]:7"] {
-            assert_eq!(text.parse::<Endpoint>().map(|e| e.dialable().to_string()), Ok("tcp://localhost:7".into()));
+            assert_eq!(
+                text.parse::<Endpoint>().map(|e| e.dialable().to_string()),
+                Ok("tcp://localhost:7".into())
+            );
         }
     }
 }

@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use napi::{
-    Env, Error, Result,
-    bindgen_prelude::Function,
-};
+use napi::{Env, Error, Result, bindgen_prelude::Function};
 use napi_derive::napi;
 
 use super::{
@@ -123,7 +120,10 @@ impl NativePipe {
     pub fn flush(&self, limit: f64) -> f64 {
         let push = &self.seat.pipe.push;
         let until = Instant::now().checked_add(milliseconds(limit));
-        while push.waiting() > 0 && !push.peers.read().is_empty() && until.is_none_or(|until| Instant::now() < until) {
+        while push.waiting() > 0
+            && !push.peers.read().is_empty()
+            && until.is_none_or(|until| Instant::now() < until)
+        {
             sleep(Duration::from_millis(1));
         }
         push.waiting() as f64

@@ -52,6 +52,7 @@ fn endpoints(texts: &[String]) -> Result<Vec<Endpoint>, Error> {
 
 /// What is wrong with an endpoint, or nothing.
 #[napi(catch_unwind)]
+#[cfg_attr(test, allow(dead_code, reason = "only JavaScript calls it, and there is none in unit tests"))]
 pub fn endpoint_problem(text: String, connects: bool) -> Option<String> {
     match text.parse::<Endpoint>() {
         Err(error) => Some(error.text),

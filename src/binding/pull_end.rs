@@ -64,8 +64,12 @@ impl NativePipe {
         // alive for as long as the buffer. JavaScript may write into the frames it was given. Rust reads the slab
         // again only if the consumer leaves, and then only frames that were never given out; whoever scribbles over
         // those through `frame.buffer` changes what a job says, which is any bytes at all.
-        unsafe { BufferSlice::from_external(env, slab.as_ptr().cast_mut(), slab.len(), owner, |_, owner| drop(owner)) }
-            .map(Some)
+        unsafe {
+            BufferSlice::from_external(env, slab.as_ptr().cast_mut(), slab.len(), owner, |_, owner| {
+                drop(owner)
+            })
+        }
+        .map(Some)
     }
 
     /// Who sent the job with that index in the slab taken last.

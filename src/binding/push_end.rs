@@ -31,7 +31,13 @@ impl NativePipe {
     pub fn send(&self, slab: &[u8], bytes: u32, ends_at: u32, frames: u32) -> Result<u32> {
         let own = slab.get(..bytes as usize).ok_or_else(out_of_bounds)?.to_vec();
         let ends = slab.get(ends_at as usize..).and_then(|ends| ends.get(..4 * frames as usize));
-        let ends = ends.ok_or_else(out_of_bounds)?.as_chunks().0.iter().map(|four| u32::from_ne_bytes(*four)).collect();
+        let ends = ends
+            .ok_or_else(out_of_bounds)?
+            .as_chunks()
+            .0
+            .iter()
+            .map(|four| u32::from_ne_bytes(*four))
+            .collect();
         self.accept(own, ends)
     }
 
@@ -54,7 +60,8 @@ impl NativePipe {
         let room = self.seat.pipe.push.room(&self.seat.pipe.config);
         let jobs = room.jobs.min(room::MAX_JOBS) as u32;
         let cost = room.cost.min(LARGE) as u32;
-        jobs << room::JOBS | cost | u32::from(room.is_empty) * room::IS_EMPTY
+        let is_empty = if room.is_empty { room::IS_EMPTY } else { 0 };
+        (jobs << room::JOBS) | cost | is_empty
     }
 
     /// Asks to be woken when jobs have left. Look once more after asking.

@@ -9,9 +9,9 @@ use std::{
 };
 
 use napi::{
-    Env, Result, Status, check_status,
+    Env, Result, Status,
     bindgen_prelude::Function,
-    sys,
+    check_status, sys,
     threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
 };
 use napi_derive::napi;
@@ -94,7 +94,8 @@ impl Wake {
 
     /// Whether the function keeps the process alive.
     pub fn hold(&self, env: &Env, hold: bool) -> Result<()> {
-        let change = if hold { sys::napi_ref_threadsafe_function } else { sys::napi_unref_threadsafe_function };
+        let change =
+            if hold { sys::napi_ref_threadsafe_function } else { sys::napi_unref_threadsafe_function };
         // SAFETY: `env` is the one of the calling JavaScript thread, which is the one the function was made on, and
         // the function is live for as long as `self`.
         check_status!(unsafe { change(env.raw(), self.function.raw()) })

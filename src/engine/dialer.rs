@@ -74,18 +74,27 @@ async fn connect(target: &Target) -> io::Result<BoxStream> {
     match target {
         // Whoever is to bind the name may come at any time, and waiting costs nothing.
         Target::Inproc(_) => target.connect().await,
-        _ => timeout(DIAL_DEADLINE, target.connect()).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        _ => timeout(DIAL_DEADLINE, target.connect())
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
     }
 }
 
 /// Whether this is what dialling looks like before the other side is up: nothing to be told about.
 fn is_nobody_there(error: &io::Error) -> bool {
     use io::ErrorKind::{
-        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound, TimedOut,
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound,
+        TimedOut,
     };
     matches!(
         error.kind(),
-        ConnectionRefused | ConnectionReset | ConnectionAborted | TimedOut | NotFound | HostUnreachable | NetworkUnreachable
+        ConnectionRefused
+            | ConnectionReset
+            | ConnectionAborted
+            | TimedOut
+            | NotFound
+            | HostUnreachable
+            | NetworkUnreachable
     )
 }
 

@@ -70,7 +70,9 @@ pub trait Handle: Send + Sync {
 }
 
 /// The one who asked, waiting for an answer. Dropped unanswered, it answers with an error: nobody waits for ever.
-pub struct Reply(Option<Box<dyn FnOnce(Result<u64, Error>) + Send>>);
+pub struct Reply(Option<Answer>);
+
+type Answer = Box<dyn FnOnce(Result<u64, Error>) + Send>;
 
 impl Reply {
     /// Will call `answer` exactly once.
@@ -89,7 +91,10 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(answer) = self.0.take() {
-            answer(Err(Error::new(crate::error::code::INTERNAL, "the engine dropped a question (a bug of zeropipe)")));
+            answer(Err(Error::new(
+                crate::error::code::INTERNAL,
+                "the engine dropped a question (a bug of zeropipe)",
+            )));
         }
     }
 }

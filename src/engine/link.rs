@@ -230,7 +230,8 @@ impl Connection {
     /// Shakes hands on a fresh connection. If that fails, it has been told.
     pub async fn open(mut stream: BoxStream, end: &Rc<dyn End>, address: String) -> Option<Self> {
         let shaken = timeout(HANDSHAKE_DEADLINE, shake_hands(&mut stream, &**end)).await;
-        let silent = Err(Error::new(code::TIMEOUT, format!("no handshake within {} s", HANDSHAKE_DEADLINE.as_secs())));
+        let silent =
+            Err(Error::new(code::TIMEOUT, format!("no handshake within {} s", HANDSHAKE_DEADLINE.as_secs())));
         match shaken.unwrap_or(silent) {
             Ok((peer, first)) => Some(Self::new(stream, Rc::clone(end), address, &peer, first)),
             Err(error) => {
@@ -240,9 +241,16 @@ impl Connection {
         }
     }
 
-    fn new(stream: BoxStream, end: Rc<dyn End>, address: String, peer: &handshake::Peer, first: Vec<u8>) -> Self {
+    fn new(
+        stream: BoxStream,
+        end: Rc<dyn End>,
+        address: String,
+        peer: &handshake::Peer,
+        first: Vec<u8>,
+    ) -> Self {
         let config = end.config();
-        let interval = (peer.heartbeats && !config.heartbeat_interval.is_zero()).then_some(config.heartbeat_interval);
+        let interval =
+            (peer.heartbeats && !config.heartbeat_interval.is_zero()).then_some(config.heartbeat_interval);
         let heartbeat = Heartbeat::new(interval, config.heartbeat_timeout, Instant::now());
         Self {
             stream,
@@ -329,7 +337,8 @@ impl Connection {
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let filled = outbox.slices(&mut slices);
-            let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled]) else {
+            let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled])
+            else {
                 drop(outbox);
                 if !self.link.is_blocked.replace(true) {
                     self.end.blocked(&self.link);
@@ -376,7 +385,9 @@ impl Connection {
     fn read_once(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
         if let Some((missing, slab)) = self.decoder.rest() {
             let mut place = slab.limit(missing);
-            let Poll::Ready(length) = pin!(self.stream.read_buf(&mut place)).poll(cx) else { return Ok(false) };
+            let Poll::Ready(length) = pin!(self.stream.read_buf(&mut place)).poll(cx) else {
+                return Ok(false);
+            };
             let length = some(length?)?;
             self.take_in(|decoder| {
                 decoder.appended(length);
@@ -386,7 +397,9 @@ impl Connection {
         }
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
-            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else { return Ok(false) };
+            let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else {
+                return Ok(false);
+            };
             read?;
             some(buffer.filled().len())?;
             self.take_in(|decoder| decoder.feed(buffer.filled()))?;
@@ -399,15 +412,15 @@ impl Connection {
         let decoded = decode(&mut self.decoder);
         self.unheard = false;
         self.heartbeat.received(Instant::now());
-        while let Some(command) = self.decoder.command() {
-            self.obey(command)?;
-        }
         let mut inbox = self.link.inbox.borrow_mut();
         inbox.batches.extend(std::iter::from_fn(|| self.decoder.batch()));
         let any = !inbox.batches.is_empty();
         drop(inbox);
         if any {
             self.end.received(&self.link).map_err(Why::Violation)?;
+        }
+        while let Some(command) = self.decoder.command() {
+            self.obey(command)?;
         }
         decoded.map_err(Why::Violation)
     }
@@ -422,7 +435,10 @@ impl Connection {
                 }
             }
             Command::Error(reason) => {
-                return Err(Why::Violation(Error::new(code::INCOMPATIBLE, format!("the peer gave up: {reason:?}"))));
+                return Err(Why::Violation(Error::new(
+                    code::INCOMPATIBLE,
+                    format!("the peer gave up: {reason:?}"),
+                )));
             }
             Command::Ready(_) | Command::Pong | Command::Unknown => {}
         }
@@ -439,9 +455,8 @@ impl Connection {
                 return Ok(());
             }
             // A puller that is full stops reading and can't answer, and we can't hear one that we don't read.
-            let excused = self.unheard
-                || self.link.is_blocked.get()
-                || !self.link.inbox.borrow().batches.is_empty();
+            let excused =
+                self.unheard || self.link.is_blocked.get() || !self.link.inbox.borrow().batches.is_empty();
             match self.heartbeat.tick(Instant::now(), excused) {
                 Beat::Wait => {}
                 // No promise (TTL 0): a libzmq puller that is full would drop us for not hearing from us.
@@ -454,7 +469,11 @@ impl Connection {
 
 /// An orderly end of the stream is an end all the same.
 fn some(length: usize) -> Result<usize, Why> {
-    if length == 0 { Err(Why::Lost(Error::new(code::DISCONNECTED, "the peer closed the connection"))) } else { Ok(length) }
+    if length == 0 {
+        Err(Why::Lost(Error::new(code::DISCONNECTED, "the peer closed the connection")))
+    } else {
+        Ok(length)
+    }
 }
 
 /// Says that nothing more comes, and waits until the peer has heard it.

@@ -148,7 +148,13 @@ struct Keeper {
 
 impl Keeper {
     fn new(pipe: Arc<Pipe>) -> Self {
-        Self { pipe, push: None, pull: None, stop_push: watch::Sender::new(false), stop_pull: watch::Sender::new(false) }
+        Self {
+            pipe,
+            push: None,
+            pull: None,
+            stop_push: watch::Sender::new(false),
+            stop_pull: watch::Sender::new(false),
+        }
     }
 
     async fn keep(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
@@ -211,7 +217,11 @@ impl Keeper {
     }
 
     /// Drains and closes; a second, shorter linger cuts the first short.
-    async fn close(&mut self, linger: Option<Duration>, requests: &mut mpsc::UnboundedReceiver<Request>) -> u64 {
+    async fn close(
+        &mut self,
+        linger: Option<Duration>,
+        requests: &mut mpsc::UnboundedReceiver<Request>,
+    ) -> u64 {
         let mut given_up = 0;
         if let Some(push) = &self.push {
             let (sender, mut drained) = tokio::sync::oneshot::channel();

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How many batches are made ready for a consumer while it works on one.
-const READY: usize = 2;
+const READY: usize = 8;
 
 /// Jobs on their way to a consumer.
 #[derive(Debug, Clone)]
@@ -249,7 +249,9 @@ impl PullEnd {
         loop {
             let mut state = self.state.borrow_mut();
             while let Some(consumer) = next_consumer(&consumers) {
-                let Some(delivery) = port.returned().pop_front().or_else(|| state.next_delivery()) else { break };
+                let Some(delivery) = port.returned().pop_front().or_else(|| state.next_delivery()) else {
+                    break;
+                };
                 consumer.give(delivery);
             }
             let is_stocked = !state.round.is_empty() || !port.returned().is_empty();
@@ -275,7 +277,8 @@ fn next_consumer(consumers: &[Arc<Consumer>]) -> Option<&Arc<Consumer>> {
 /// Gives a consumer that waits what was made ready for one that is busy.
 fn level_out(consumers: &[Arc<Consumer>]) {
     for idle in consumers.iter().filter(|consumer| consumer.waits.load(SeqCst)) {
-        let spare = consumers.iter().find_map(|busy| (!Arc::ptr_eq(idle, busy)).then(|| busy.ready().pop_back())?);
+        let spare =
+            consumers.iter().find_map(|busy| (!Arc::ptr_eq(idle, busy)).then(|| busy.ready().pop_back())?);
         if let Some(delivery) = spare {
             idle.give(delivery);
         }
@@ -300,7 +303,9 @@ impl State {
         let (mut builder, mut peers) = (Builder::default(), Vec::new());
         while let Some(link) = self.round.pop_front() {
             let mut inbox = link.inbox.borrow_mut();
-            let Some((job, next)) = inbox.batches.front().and_then(|batch| batch.job(inbox.at)) else { continue };
+            let Some((job, next)) = inbox.batches.front().and_then(|batch| batch.job(inbox.at)) else {
+                continue;
+            };
             if !peers.is_empty() && !fits(&mut builder, job) {
                 drop(inbox);
                 self.round.push_front(link);

@@ -176,7 +176,9 @@ impl PushEnd {
             link.end();
         });
         for drain in state.drains {
-            drain.reply.send(Err(Error::new(code::CLOSED, "the pipe was closed before everything was delivered")));
+            drain
+                .reply
+                .send(Err(Error::new(code::CLOSED, "the pipe was closed before everything was delivered")));
         }
         let port = self.port();
         port.waiting_cost.store(0, SeqCst);

@@ -98,14 +98,12 @@ impl Listener {
 /// Resolves to every address that is to be tried, in order.
 pub async fn resolve(endpoint: &Endpoint) -> Result<Vec<Target>, Error> {
     Ok(match endpoint.dialable() {
-        Endpoint::Tcp { host, port } => {
-            addresses(&host, port)
-                .await
-                .map_err(|error| Error::system(&error, endpoint))?
-                .into_iter()
-                .map(Target::Tcp)
-                .collect()
-        }
+        Endpoint::Tcp { host, port } => addresses(&host, port)
+            .await
+            .map_err(|error| Error::system(&error, endpoint))?
+            .into_iter()
+            .map(Target::Tcp)
+            .collect(),
         Endpoint::Ipc(path) => vec![Target::Unix(path)],
         Endpoint::Abstract(name) => vec![Target::Unix(format!("\0{name}"))],
         Endpoint::Inproc(name) => vec![Target::Inproc(name)],
@@ -172,7 +170,9 @@ async fn bind_tcp(host: &Host, port: u16) -> io::Result<TcpListener> {
         // One socket for both families, where the system has IPv6.
         let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         match listen(address) {
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse && error.kind() != io::ErrorKind::PermissionDenied => {}
+            Err(error)
+                if error.kind() != io::ErrorKind::AddrInUse
+                    && error.kind() != io::ErrorKind::PermissionDenied => {}
             bound => return bound,
         }
     }
@@ -216,7 +216,9 @@ mod ipc {
         /// Binds; a socket file that nobody listens on any more is replaced, a live one is `EADDRINUSE`.
         pub async fn bind(endpoint: &Endpoint) -> io::Result<Self> {
             let Endpoint::Ipc(path) = endpoint else {
-                let Endpoint::Abstract(name) = endpoint else { return Err(io::ErrorKind::InvalidInput.into()) };
+                let Endpoint::Abstract(name) = endpoint else {
+                    return Err(io::ErrorKind::InvalidInput.into());
+                };
                 return Ok(Self { socket: UnixListener::bind(format!("\0{name}"))?, file: None });
             };
             let socket = match UnixListener::bind(path) {
@@ -237,7 +239,9 @@ mod ipc {
     /// Whether a path is a socket that refuses connections: its owner died without removing it.
     async fn is_stale(path: &str) -> bool {
         fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
-            && UnixStream::connect(Path::new(path)).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+            && UnixStream::connect(Path::new(path))
+                .await
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
     }
 
     impl Drop for Listener {
@@ -344,6 +348,8 @@ mod tests {
             tokio::task::yield_now().await;
             Listener::bind(&endpoint).await.expect("free").accept(&endpoint).await.expect("accepted").1
         };
-        assert!(matches!(tokio::join!(dial.connect(), accept), (Ok(_), address) if address == "inproc://early"));
+        assert!(
+            matches!(tokio::join!(dial.connect(), accept), (Ok(_), address) if address == "inproc://early")
+        );
     }
 }

@@ -109,7 +109,9 @@ mod tests {
 
     #[test]
     fn commands_that_are_cut_off_are_violations() {
-        for bytes in [&b""[..], b"\x05REA", b"\x05READY\x05", b"\x05ERROR", b"\x05ERROR\x09x", b"\x04PING\x01"] {
+        for bytes in
+            [&b""[..], b"\x05REA", b"\x05READY\x05", b"\x05ERROR", b"\x05ERROR\x09x", b"\x04PING\x01"]
+        {
             assert!(Command::decode(bytes).is_err(), "{bytes:?}");
         }
         assert!(Command::decode(&[b"\x04PING\0\0".as_slice(), &[0; 17]].concat()).is_err());

@@ -152,10 +152,14 @@ impl Decoder {
             let limit = self.max_message_size;
             return Err(Error::new(
                 code::MESSAGE_TOO_LARGE,
-                format!("a message over the limit of {limit} bytes and {MAX_FRAMES} frames (this one: {cost} bytes so far)"),
+                format!(
+                    "a message over the limit of {limit} bytes and {MAX_FRAMES} frames (this one: {cost} bytes so far)"
+                ),
             ));
         }
-        if self.open.slab().len() + length > LARGE || self.open.whole_frames() >= MAX_BATCH_FRAMES - MAX_FRAMES {
+        if self.open.slab().len() + length > LARGE
+            || self.open.whole_frames() >= MAX_BATCH_FRAMES - MAX_FRAMES
+        {
             self.gather();
         }
         if length >= LARGE / 2 {
@@ -270,7 +274,8 @@ mod tests {
     #[test]
     fn jobs_before_a_violation_are_not_lost() {
         let mut decoder = Decoder::new(1000);
-        let bytes = [framed(0, b"good"), framed(frame::MORE, b"half"), framed(frame::COMMAND, b"\x04PONG")].concat();
+        let bytes =
+            [framed(0, b"good"), framed(frame::MORE, b"half"), framed(frame::COMMAND, b"\x04PONG")].concat();
         assert!(decoder.feed(&bytes).is_err());
         assert_eq!(jobs(&mut decoder), [[b"good".to_vec()]]);
     }

@@ -38,7 +38,9 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
         let Some(&length) = bytes.get(1) else { return Ok(None) };
         (u64::from(length), 2)
     } else {
-        let Some(length) = bytes.get(1..MAX_HEADER).and_then(|eight| eight.try_into().ok()) else { return Ok(None) };
+        let Some(length) = bytes.get(1..MAX_HEADER).and_then(|eight| eight.try_into().ok()) else {
+            return Ok(None);
+        };
         (u64::from_be_bytes(length), MAX_HEADER)
     };
     Ok(Some((Header { more, command, length }, header)))

@@ -31,7 +31,8 @@ pub fn encode() -> [u8; LENGTH] {
 /// What can't become one is refused at its first wrong byte: a stranger may never send 64.
 pub fn decode(bytes: &[u8]) -> Result<Option<Greeting>, Error> {
     let stranger = |what: &str| Err(Error::new(code::NOT_ZMTP, format!("the peer speaks no ZMTP 3: {what}")));
-    if bytes.first().is_some_and(|&first| first != 0xff) || bytes.get(9).is_some_and(|&tenth| tenth & 1 == 0) {
+    if bytes.first().is_some_and(|&first| first != 0xff) || bytes.get(9).is_some_and(|&tenth| tenth & 1 == 0)
+    {
         return stranger("its first bytes are no greeting");
     }
     if bytes.get(10).is_some_and(|&major| major < 3) {
@@ -44,7 +45,10 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Greeting>, Error> {
     let name = mechanism.split(|&byte| byte == 0).next().unwrap_or_default();
     if name != b"NULL" || mechanism[4..].iter().any(|&byte| byte != 0) {
         let name = String::from_utf8_lossy(name);
-        return Err(Error::new(code::INCOMPATIBLE, format!("the peer wants mechanism {name:?}, we use \"NULL\"")));
+        return Err(Error::new(
+            code::INCOMPATIBLE,
+            format!("the peer wants mechanism {name:?}, we use \"NULL\""),
+        ));
     }
     Ok(Some(Greeting { minor: if bytes[10] > 3 { u8::MAX } else { bytes[11] } }))
 }
@@ -63,7 +67,12 @@ mod tests {
 
     #[test]
     fn strangers_are_refused_at_their_first_wrong_byte() {
-        for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"\x01\x00", b"\xff\0\0\0\0\0\0\0\x01\x7e", b"\xff\0\0\0\0\0\0\0\x01\x7f\x01"] {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"\x01\x00",
+            b"\xff\0\0\0\0\0\0\0\x01\x7e",
+            b"\xff\0\0\0\0\0\0\0\x01\x7f\x01",
+        ] {
             assert_eq!(decode(bytes).map_err(|error| error.code), Err(code::NOT_ZMTP));
         }
         let mut curve = encode();

@@ -193,7 +193,9 @@ mod tests {
 
     #[test]
     fn a_huge_command_or_a_message_before_ready_is_refused_unread() {
-        for frame in [&[6, 0, 0, 4, 0, 0, 0, 0, 0][..], &[2, 0, 0, 4, 0, 0, 0, 0, 0], &[0, 0], &[4, 5, 4, b'P', b'O']] {
+        for frame in
+            [&[6, 0, 0, 4, 0, 0, 0, 0, 0][..], &[2, 0, 0, 4, 0, 0, 0, 0, 0], &[0, 0], &[4, 5, 4, b'P', b'O']]
+        {
             let mut handshake = Handshake::new(hello(SocketType::Pull));
             let bytes = [&greeting::encode()[..], frame].concat();
             let fed = handshake.feed(&mut &bytes[..]);

@@ -1,0 +1,59 @@
+// Never run: `tsc --noEmit` holds index.d.ts to the contract, right uses and wrong ones.
+import zeropipe, { close, drain, on, pipe, pull, push, ready, stats } from 'zeropipe'
+import type { InformedJob, JobInfo, Message, MessageLike, Pipe, PipeOptions, PipeStats } from 'zeropipe'
+
+const everyKind: MessageLike[] = ['text', 1, null, Buffer.from(''), new Uint16Array(1), new DataView(new ArrayBuffer(1)), new ArrayBuffer(1), new SharedArrayBuffer(1)]
+
+export async function uses (signal: AbortSignal): Promise<void> {
+  const accepted: void = await push('job')
+  await push(everyKind, { signal })
+  await push(new Uint8Array(1))
+  for await (const [frame] of pull()) Buffer.from(frame!).readUInt8()
+  for await (const job of pull({ signal })) { const message: Message = job; void message }
+  for await (const jobs of pull({ batch: 10 })) { const batch: Message[] = jobs; void batch }
+  for await (const { job, id, attempt, from } of pull({ info: true })) {
+    const informed: InformedJob = { job, id, attempt, from }
+    const address: string = from.address
+    void [informed, address]
+  }
+  const ended: void = await pull(async (job: Message, info: JobInfo) => { void [job, info.attempt] }, { concurrency: 2, signal })
+  await ready({ pullers: 1, pushers: 2, signal })
+  await drain({ signal })
+  await close({ linger: 100 })
+  const { push: { bound, queued, peers }, pull: { received } }: PipeStats = stats()
+  on('join', ({ address, identity, flow, end }) => { void [address, identity, flow, end === 'push'] })
+    .once('refused', ({ code, reason }) => { void [code.length, reason.length] })
+    .off('dead', ({ job, error }) => { void [job[0], error] })
+  void [accepted, ended, bound, queued, peers[0]?.jobs, received]
+}
+
+export function pipes (): Pipe[] {
+  const options: PipeOptions = {
+    push: { bind: ['tcp://*:1', 'ipc://a'], connect: 'inproc://b' },
+    pull: 'tcp://host:1',
+    highWaterMark: { messages: 1, bytes: 2 },
+    maxMessageSize: 1,
+    linger: 0,
+    maxAttempts: 1,
+    heartbeat: { interval: 1, timeout: 2 },
+    identity: 'me'
+  }
+  const disposable: AsyncDisposable = pipe()
+  void disposable
+  return [pipe(), pipe('tcp://*:1'), pipe(options), zeropipe, zeropipe.pipe()]
+}
+
+export function mistakes (): void {
+  // @ts-expect-error a plain object is no job
+  void push({})
+  // @ts-expect-error nor is undefined
+  void push(undefined)
+  // @ts-expect-error nor a job within a job
+  void push([['nested']])
+  // @ts-expect-error there is no such option
+  void pull({ nonsense: true })
+  // @ts-expect-error there is no such event
+  void on('nonsense', () => {})
+  // @ts-expect-error a port alone is no endpoint
+  void pipe({ push: 7777 })
+}
