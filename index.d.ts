@@ -144,7 +144,8 @@ export interface PipeEvents {
   /**
    * A connection was ended because of what the peer is or did: a handshake that failed, a protocol that was broken, a
    * message over the limit. `code` is one of `ERR_ZEROPIPE_NOT_ZMTP`, `ERR_ZEROPIPE_INCOMPATIBLE_PEER`,
-   * `ERR_ZEROPIPE_PROTOCOL`, `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_TIMEOUT`, or the system's.
+   * `ERR_ZEROPIPE_PROTOCOL`, `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_TIMEOUT`,
+   * `ERR_ZEROPIPE_DISCONNECTED`, or the system's.
    */
   refused: [event: { end: 'push' | 'pull', address: string, code: string, reason: string }]
   /** A handler has failed `maxAttempts` times on a job. Without a listener it is a process warning. */

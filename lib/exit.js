@@ -13,13 +13,15 @@ const MOST_AT_EXIT = 2_000
 
 const sessions = new Set()
 let isWatching = false
+/** One warning a process is enough. */
+let hasWarned = false
 
 function watch (session) {
   sessions.add(session)
   if (isWatching) return
   isWatching = true
   process.on('beforeExit', () => {
-    for (const session of sessions) if (session.owes()) linger(session)
+    for (const session of sessions) if (session.undelivered() > 0) linger(session)
   })
   process.on('exit', flushAll)
 }
@@ -30,12 +32,12 @@ function unwatch (session) {
 
 /** The loop is empty and jobs are left: stays until they are delivered or given up. */
 async function linger (session) {
-  const { linger, address } = session.options
+  const { linger } = session.options
   session.hold()
-  const patience = setTimeout(warn, PATIENCE, session, address).unref()
+  const patience = startPatience(session, false)
   const end = linger < 2 ** 31 ? setTimeout(() => session.close(0), linger) : undefined
   try {
-    await (session.isClosing ? session.closing : session.drain())
+    await (session.isClosing ? session.closing : session.drainAll())
   } catch {
     // Closed meanwhile, which has said what became of the jobs; or an end that can't open, which its callers know.
   }
@@ -44,10 +46,18 @@ async function linger (session) {
   session.release()
 }
 
-function warn (session, address) {
+/** Warns after a while; `ifAlone` says that only a missing worker is worth a word. A timer, to be cleared. */
+function startPatience (session, ifAlone) {
+  return setTimeout(warn, PATIENCE, session, ifAlone).unref()
+}
+
+function warn (session, ifAlone) {
   const { pushBound, pushPeers } = session.native.stats()
-  const where = pushBound.length > 0 ? pushBound.join(', ') : address
+  if (ifAlone && pushPeers.length > 0) return
+  const where = pushBound.length > 0 ? pushBound.join(', ') : session.options.address
   const jobs = session.undelivered() + session.waiting.length
+  if (jobs === 0 || hasWarned) return
+  hasWarned = true
   process.emitWarning(
     `${jobs} job${jobs === 1 ? '' : 's'} wait at ${where} for ${pushPeers.length === 0 ? 'a worker to connect' : 'workers to take them'}; ` +
     'the process stays until they are delivered: bound that with the option linger (milliseconds)',
@@ -65,4 +75,4 @@ function flushAll () {
   }
 }
 
-module.exports = { watch, unwatch }
+module.exports = { watch, unwatch, patience: startPatience }

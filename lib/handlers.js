@@ -2,6 +2,7 @@
 
 // pull(handler, { concurrency }): keeps at most so many handlers running, and tries again what they reject.
 
+const { onAbort } = require('./abort.js')
 const { gaveUp } = require('./errors.js')
 const { isDue, nextTurn } = require('./turn.js')
 
@@ -25,16 +26,16 @@ class Handlers {
     this.pausing = new Map()
     this.settled = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }))
     this.take = job => {
-      this.stopWaiting()
+      this.isWaiting = false
+      this.session.release()
       this.run(this.entry(job))
       this.fill()
     }
-    this.abort = () => this.end()
+    this.forgetSignal = onAbort(signal, () => this.end())
   }
 
   /** Runs until the pipe is closed or the signal aborts; then the handlers that run may finish. */
   async start () {
-    this.signal?.addEventListener('abort', this.abort, { once: true })
     if (!this.session.join(this)) this.isOver = true
     this.fill()
     await this.settled
@@ -45,11 +46,7 @@ class Handlers {
   end () {
     if (this.isOver) return
     this.isOver = true
-    this.signal?.removeEventListener('abort', this.abort)
-    if (this.isWaiting) {
-      this.session.unpacker.unwait(this.take)
-      this.stopWaiting()
-    }
+    this.forgetSignal()
     const left = this.due.length + this.pausing.size
     for (const timer of this.pausing.values()) clearTimeout(timer)
     this.pausing.clear()
@@ -71,6 +68,7 @@ class Handlers {
       }
       this.run(entry)
     }
+    this.stopWaiting()
     if (this.isOver && this.running === 0) this.resolve()
   }
 
@@ -91,7 +89,9 @@ class Handlers {
   }
 
   stopWaiting () {
+    if (!this.isWaiting) return
     this.isWaiting = false
+    this.session.unpacker.unwait(this.take)
     this.session.release()
   }
 

@@ -3,6 +3,7 @@
 // for await (const job of pull()): an iterator that ends, aborts and fails as iterators should, and answers from the
 // slab at hand without a crossing.
 
+const { onAbort } = require('./abort.js')
 const { isDue, nextTurn } = require('./turn.js')
 
 /** What a step of a loop gives, made from the first job it got. */
@@ -26,7 +27,6 @@ class Loop {
     this.session = null
     /** Set while jobs come from there. */
     this.unpacker = null
-    this.isOver = false
     /** Why it is over, until somebody has been told. */
     this.failures = []
     /** The calls of `next` that wait, in order. */
@@ -38,10 +38,9 @@ class Loop {
       this.session.release()
       this.waiting.shift().resolve({ value: this.shape(this.unpacker, job), done: false })
     }
-    this.signal = signal
-    this.abort = () => this.fail(signal.reason)
-    if (signal?.aborted) this.abort()
-    else signal?.addEventListener('abort', this.abort, { once: true })
+    if (signal?.aborted) this.failures.push(signal.reason)
+    this.isOver = this.failures.length > 0
+    this.forgetSignal = onAbort(signal, reason => this.fail(reason))
   }
 
   next () {
@@ -72,7 +71,7 @@ class Loop {
   /** Ends the loop: those who wait are told that there is no more. */
   end () {
     this.isOver = true
-    this.signal?.removeEventListener('abort', this.abort)
+    this.forgetSignal()
     for (const { resolve } of this.dismiss()) resolve(DONE)
     if (this.unpacker !== null) {
       this.unpacker = null

@@ -4,11 +4,12 @@
 
 const { EventEmitter } = require('node:events')
 const { NativePipe } = require('../binding.js')
+const { aborting, onAbort } = require('./abort.js')
 const { code, makeError } = require('./errors.js')
 const { Handlers } = require('./handlers.js')
 const { Loop, shapes } = require('./loop.js')
 const { closeOptions, drainOptions, handlerOptions, loopOptions, pipeOptions, pushOptions, readyOptions } = require('./options.js')
-const { Session, aborting } = require('./session.js')
+const { Session } = require('./session.js')
 
 /** A pipe of its own: one session, from the first call to its close. */
 const own = (options, wake) => new NativePipe(options, wake)
@@ -100,15 +101,14 @@ function makePipe (readOptions, makeNative) {
       const { pushPeers, pullPeers } = session.native.stats()
       return pushPeers.length >= pullers && pullPeers.length >= pushers
     }
-    const look = () => session.tellWatchers()
-    signal?.addEventListener('abort', look, { once: true })
+    const forget = onAbort(signal, () => session.tellWatchers())
     session.hold()
     try {
       while (!session.isClosed && !signal?.aborted && !isEnough()) await session.change()
       if (session.isClosed) throw session.closedError()
     } finally {
       session.release()
-      signal?.removeEventListener('abort', look)
+      forget()
     }
   }
 
@@ -124,7 +124,9 @@ function makePipe (readOptions, makeNative) {
   }
 
   function stats () {
-    return toStats(session?.native.stats(), session?.undelivered())
+    // What is still in the slab counts as well.
+    session?.packer?.flush()
+    return toStats(session?.native.stats())
   }
 
   const pipe = {

@@ -3,9 +3,11 @@
 // The life of one native pipe on this thread, from the first call to its close: what is open, who waits for what, and
 // what keeps the process alive.
 
+const { aborting, onAbort } = require('./abort.js')
 const { code, fromEngine, gaveUp, makeError } = require('./errors.js')
 const exit = require('./exit.js')
 const { Packer, checkJob } = require('./packer.js')
+const { isDue, nextTurn } = require('./turn.js')
 const { Unpacker } = require('./unpacker.js')
 
 /** Bits of what the engine asks us to look at (`src/engine/event.rs`). */
@@ -49,7 +51,10 @@ class Session {
     if (this.isClosing) throw this.closedError()
     signal?.throwIfAborted()
     const entry = checkJob(job, this.options.maxMessageSize)
-    if (this.isPushOpen && this.waiting.length === 0 && this.packer.put(entry)) return
+    if (this.isPushOpen && this.waiting.length === 0 && this.packer.put(entry)) {
+      if (isDue()) await nextTurn()
+      return
+    }
     const taken = this.enqueue(entry, signal)
     if (this.isPushOpen) this.serveWaiting()
     else this.open('push').catch(() => {}) // every push that waits is told by refuseWaiting
@@ -71,7 +76,12 @@ class Session {
   /** Resolves when everything pushed so far is delivered. */
   async drain (signal) {
     signal?.throwIfAborted()
-    await aborting(this.drainWaiting(), signal)
+    const patience = exit.patience(this, true)
+    try {
+      await aborting(this.drainAll(), signal)
+    } finally {
+      clearTimeout(patience)
+    }
   }
 
   /** See `Pipe.close` in index.d.ts. */
@@ -99,11 +109,6 @@ class Session {
     if (!this.isClosed) this.unpacker.leave()
   }
 
-  /** Whether there is anything that a process should not end before. */
-  owes () {
-    return this.waiting.length > 0 || this.undelivered() > 0 || this.questions.size > 0
-  }
-
   /** How many accepted jobs are not delivered, those still in the slab among them. */
   undelivered () {
     this.packer?.flush()
@@ -128,24 +133,23 @@ class Session {
     return makeError(code.CLOSED, `the pipe ${this.options.address} is closed`)
   }
 
-  async drainWaiting () {
-    while (this.waiting.length > 0) {
-      const last = this.waiting[this.waiting.length - 1]
-      await last.settled
-    }
+  async drainAll () {
+    await Promise.all(this.waiting.map(entry => entry.settled))
     if (this.opening.push === null) return
     await this.opening.push
     this.packer.flush()
-    await this.ask(id => this.native.drain(id), false)
+    await this.ask(id => this.native.drain(id))
   }
 
   async finish (linger) {
     const until = performance.now() + linger
+    const patience = exit.patience(this, false)
     // Pushes that were made before still get in, if they do in time.
-    await within(this.drainWaiting().catch(() => {}), linger)
+    await within(Promise.all(this.waiting.map(entry => entry.settled)), linger)
     this.packer?.flush()
     const left = Math.max(0, until - performance.now())
-    const jobs = await this.ask(id => this.native.close(left, id), false)
+    const jobs = await this.ask(id => this.native.close(left, id))
+    clearTimeout(patience)
     this.end()
     if (jobs > 0) {
       process.emitWarning(gaveUp(jobs, `${this.options.address}, linger ${linger} ms`), { type: 'ZeropipeWarning', code: 'ZEROPIPE_GAVE_UP' })
@@ -174,19 +178,22 @@ class Session {
   enqueue (entry, signal) {
     entry.settled = new Promise(resolve => { entry.settle = resolve })
     return new Promise((resolve, reject) => {
-      const abort = () => {
+      const forget = onAbort(signal, reason => {
         this.waiting.splice(this.waiting.indexOf(entry), 1)
-        entry.refuse(signal.reason)
-      }
+        entry.refuse(reason)
+        // Those behind it may fit where it did not.
+        if (this.isPushOpen) this.serveWaiting()
+      })
       const over = end => value => {
-        signal?.removeEventListener('abort', abort)
+        forget()
+        this.release()
         entry.settle()
         end(value)
       }
       entry.accept = over(resolve)
       entry.refuse = over(reject)
-      signal?.addEventListener('abort', abort, { once: true })
       this.waiting.push(entry)
+      this.hold()
     })
   }
 
@@ -209,13 +216,13 @@ class Session {
     for (const entry of this.waiting.splice(0)) entry.refuse(error)
   }
 
-  /** Asks the engine; the answer comes by mail. A question keeps the process alive unless `exit.js` sees to that. */
-  ask (question, holds = true) {
+  /** Asks the engine; the answer comes by mail. */
+  ask (question) {
     const id = ++this.lastQuestion
-    if (holds) this.hold()
+    this.hold()
     return new Promise((resolve, reject) => {
       this.questions.set(id, answer => {
-        if (holds) this.release()
+        this.release()
         if (answer.code === '') resolve(answer.count)
         else reject(fromEngine(answer))
       })
@@ -260,22 +267,6 @@ function toEvent ({ kind, side, address, identity, code, text }) {
   }
 }
 
-/** Settles like `promise`, but no later than the signal aborts. */
-async function aborting (promise, signal) {
-  if (signal === undefined) return await promise
-  let abort
-  const aborted = new Promise((resolve, reject) => {
-    abort = () => reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-  })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener('abort', abort)
-    promise.catch(() => {})
-  }
-}
-
 /** Waits for `promise`, but at most that many milliseconds. */
 async function within (promise, milliseconds) {
   if (milliseconds > 2 ** 31 - 1) return await promise
@@ -285,4 +276,4 @@ async function within (promise, milliseconds) {
   clearTimeout(timer)
 }
 
-module.exports = { Session, aborting }
+module.exports = { Session }

@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const index = new URL('../../index.js', import.meta.url)
+
+/**
+ * Runs the text of a program, which imports (or, with `extension: 'cjs'`, requires) 'zeropipe', as a process of its own.
+ * `ended` resolves with { code, signal, stdout, stderr }; `said(text)` resolves once stdout has that text.
+ */
+export function program (t, text, { env = {}, extension = 'mjs' } = {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'zeropipe-program-'))
+  const file = join(directory, `program.${extension}`)
+  writeFileSync(file, text.replaceAll("'zeropipe'", JSON.stringify(extension === 'mjs' ? index.href : fileURLToPath(index))))
+  const args = process.versions.deno ? ['run', '-A', file] : [file]
+  const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
+
+  const output = { stdout: '', stderr: '' }
+  const listeners = new Set()
+  for (const name of ['stdout', 'stderr']) {
+    child[name].setEncoding('utf8').on('data', chunk => {
+      output[name] += chunk
+      for (const listener of listeners) listener()
+    })
+  }
+  const ended = new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code, signal) => resolve({ code, signal, ...output }))
+  })
+  const said = text => new Promise((resolve, reject) => {
+    const look = () => {
+      if (!output.stdout.includes(text)) return
+      listeners.delete(look)
+      resolve()
+    }
+    listeners.add(look)
+    look()
+    ended.then(end => reject(new Error(`ended before it said ${text}: ${JSON.stringify(end)}`)), reject)
+  })
+  t.after(async () => {
+    child.kill('SIGKILL')
+    await ended
+    rmSync(directory, { recursive: true, force: true })
+  })
+  return { child, ended, said }
+}
