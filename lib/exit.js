@@ -37,7 +37,7 @@ async function linger (session) {
   const patience = startPatience(session, false)
   const end = linger < 2 ** 31 ? setTimeout(() => session.close(0), linger) : undefined
   try {
-    await (session.isClosing ? session.closing : session.drainAll())
+    await (session.isClosing ? session.over : session.drainAll())
   } catch {
     // Closed meanwhile, which has said what became of the jobs; or an end that can't open, which its callers know.
   }
@@ -59,7 +59,7 @@ function warn (session, ifAlone) {
   if (jobs === 0 || hasWarned) return
   hasWarned = true
   process.emitWarning(
-    `${jobs} job${jobs === 1 ? '' : 's'} wait at ${where} for ${pushPeers.length === 0 ? 'a worker to connect' : 'workers to take them'}; ` +
+    `${jobs === 1 ? '1 job waits' : `${jobs} jobs wait`} at ${where} for ${pushPeers.length === 0 ? 'a worker to connect' : 'a worker with room'}; ` +
     'the process stays until they are delivered: bound that with the option linger (milliseconds)',
     { type: 'ZeropipeWarning', code: 'ZEROPIPE_WAITING' })
 }

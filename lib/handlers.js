@@ -27,7 +27,6 @@ class Handlers {
     this.settled = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }))
     this.take = job => {
       this.isWaiting = false
-      this.session.release()
       this.run(this.entry(job))
       this.fill()
     }
@@ -37,8 +36,10 @@ class Handlers {
   /** Runs until the pipe is closed or the signal aborts; then the handlers that run may finish. */
   async start () {
     if (!this.session.join(this)) this.isOver = true
+    this.session.hold()
     this.fill()
     await this.settled
+    this.session.release()
     this.signal?.throwIfAborted()
   }
 
@@ -84,7 +85,6 @@ class Handlers {
   wait () {
     if (this.isWaiting) return
     this.isWaiting = true
-    this.session.hold()
     this.session.unpacker.wait(this.take)
   }
 
@@ -92,7 +92,6 @@ class Handlers {
     if (!this.isWaiting) return
     this.isWaiting = false
     this.session.unpacker.unwait(this.take)
-    this.session.release()
   }
 
   async run (entry) {

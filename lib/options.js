@@ -1,5 +1,6 @@
 'use strict'
 
+const { inspect } = require('node:util')
 const { endpointProblem } = require('../binding.js')
 const { code, makeError } = require('./errors.js')
 
@@ -18,8 +19,7 @@ const DEFAULTS = {
 }
 
 function invalid (name, value, wanted) {
-  const shown = typeof value === 'string' ? JSON.stringify(value) : String(value)
-  return makeError(code.INVALID_OPTION, `option ${name} is ${shown}: it must be ${wanted}`)
+  return makeError(code.INVALID_OPTION, `option ${name} is ${inspect(value, { depth: 0 })}: it must be ${wanted}`)
 }
 
 /** Checks that `value` is an object with no other keys than `known`. */
@@ -46,7 +46,7 @@ function signal (value) {
 
 function endpoint (value, connects) {
   if (typeof value !== 'string') {
-    throw makeError(code.INVALID_ENDPOINT, `${String(value)} is no endpoint: it must be a string`)
+    throw makeError(code.INVALID_ENDPOINT, `${inspect(value, { depth: 0 })} is no endpoint: it must be a string`)
   }
   const problem = endpointProblem(value, connects)
   if (problem !== null) throw makeError(code.INVALID_ENDPOINT, problem)
@@ -110,8 +110,7 @@ function pipeOptions (given) {
 }
 
 /** The options of one call, checked: each name has its own check. */
-function callOptions (what, given, checks) {
-  if (given === undefined) return {}
+function callOptions (what, given = {}, checks) {
   checkKeys(given, Object.keys(checks), what)
   const checked = {}
   for (const [name, check] of Object.entries(checks)) checked[name] = check(given[name])

@@ -29,7 +29,12 @@ class Session {
     this.isPushOpen = false
     this.isClosing = false
     this.isClosed = false
+    /** Our own close, if we made one; and the end, whoever made it. */
     this.closing = null
+    this.until = Infinity
+    this.lingerTimer = undefined
+    this.lingerOver = new Promise(resolve => { this.endLinger = resolve })
+    this.over = new Promise(resolve => { this.endOver = resolve })
     this.questions = new Map()
     this.lastQuestion = 0
     this.holds = 0
@@ -63,6 +68,7 @@ class Session {
 
   /** Opens an end, once; after a failure the next call tries again. */
   open (end) {
+    if (this.isClosed) return Promise.reject(this.closedError())
     this.opening[end] ??= this.ask(id => this.native.open(end === 'push', id)).then(
       () => this.opened(end),
       error => {
@@ -86,12 +92,9 @@ class Session {
 
   /** See `Pipe.close` in index.d.ts. */
   close (linger = this.options.linger) {
-    if (!this.isClosing) {
-      this.isClosing = true
-      this.closing = this.finish(linger)
-    } else if (!this.isClosed && linger < Infinity) {
-      this.ask(id => this.native.close(linger, id)).catch(() => {}) // the first close tells how it went
-    }
+    this.isClosing = true
+    this.shorten(linger)
+    this.closing ??= this.isClosed ? Promise.resolve() : this.finish()
     return this.closing
   }
 
@@ -141,19 +144,31 @@ class Session {
     await this.ask(id => this.native.drain(id))
   }
 
-  async finish (linger) {
-    const until = performance.now() + linger
+  async finish () {
     const patience = exit.patience(this, false)
     // Pushes that were made before still get in, if they do in time.
-    await within(Promise.all(this.waiting.map(entry => entry.settled)), linger)
+    await Promise.race([Promise.all(this.waiting.map(entry => entry.settled)), this.lingerOver])
     this.packer?.flush()
-    const left = Math.max(0, until - performance.now())
-    const jobs = await this.ask(id => this.native.close(left, id))
+    const finished = this.ask(id => this.native.close(Infinity, id))
+    this.lingerOver.then(() => this.ask(id => this.native.close(0, id)))
+    const jobs = await finished
     clearTimeout(patience)
+    clearTimeout(this.lingerTimer)
     this.end()
     if (jobs > 0) {
-      process.emitWarning(gaveUp(jobs, `${this.options.address}, linger ${linger} ms`), { type: 'ZeropipeWarning', code: 'ZEROPIPE_GAVE_UP' })
+      process.emitWarning(gaveUp(jobs, this.options.address), { type: 'ZeropipeWarning', code: 'ZEROPIPE_GAVE_UP' })
     }
+  }
+
+  /** Bounds the close; the shortest linger counts. */
+  shorten (linger) {
+    const until = performance.now() + linger
+    if (this.isClosed || until >= this.until) return
+    this.until = until
+    clearTimeout(this.lingerTimer)
+    // Longer than a timer can be set is for ever.
+    if (linger === 0) this.endLinger()
+    else if (linger < 2 ** 31) this.lingerTimer = setTimeout(this.endLinger, linger)
   }
 
   /** The engine is done with this pipe: everybody who still waits is told. */
@@ -165,6 +180,7 @@ class Session {
     for (const user of [...this.users]) user.end()
     this.unpacker.forget()
     this.tellWatchers()
+    this.endOver()
     exit.unwatch(this)
   }
 
@@ -238,16 +254,22 @@ class Session {
 
   readMail () {
     for (const mail of this.native.mail()) {
-      if (mail.kind === 'answer') {
-        const answer = this.questions.get(mail.id)
-        this.questions.delete(mail.id)
-        answer(mail)
-      } else if (mail.kind === 'closed') {
-        // Whoever asked for it ends the session with the answer; the other threads end with this.
-        if (this.questions.size === 0 || !this.isClosing) this.end()
-      } else {
-        this.tell(mail.kind, toEvent(mail))
-        this.tellWatchers()
+      switch (mail.kind) {
+        case 'answer':
+          this.questions.get(mail.id)(mail)
+          this.questions.delete(mail.id)
+          break
+        case 'closing': // perhaps by another thread
+          this.isClosing = true
+          break
+        case 'closed':
+          // Whoever asked for it has said how it went before the session ends.
+          if (this.closing === null) this.end()
+          break
+        default:
+          // In a tick of its own: a listener that throws must not keep others from being told.
+          process.nextTick(this.tell, mail.kind, toEvent(mail))
+          this.tellWatchers()
       }
     }
   }
@@ -265,15 +287,6 @@ function toEvent ({ kind, side, address, identity, code, text }) {
     case 'leave': return { end: side, address, identity, flow: false, reason: text, code }
     default: return { end: side, address, code, reason: text }
   }
-}
-
-/** Waits for `promise`, but at most that many milliseconds. */
-async function within (promise, milliseconds) {
-  if (milliseconds > 2 ** 31 - 1) return await promise
-  let timer
-  const late = new Promise(resolve => { timer = setTimeout(resolve, milliseconds) })
-  await Promise.race([promise, late])
-  clearTimeout(timer)
 }
 
 module.exports = { Session }

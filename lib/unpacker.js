@@ -32,19 +32,24 @@ class Unpacker {
     this.number = 0
   }
 
-  /** The next job, or undefined. */
+  /** The next job, or undefined: there is none, or others wait who come first. */
   next () {
+    return this.takers.length === 0 ? this.slice() : undefined
+  }
+
+  /** Slices the next job off the slab, or off the next one. */
+  slice () {
     if (this.frame === this.frames && !this.refill()) return undefined
     const end = this.ends[this.frame++]
     this.begun[0] = this.frame - HEADER
     this.job++
     const start = this.start
-    if (end >= MORE) return this.nextOfMany(end)
+    if (end >= MORE) return this.sliceMany(end)
     this.start = end
     return [this.slab.subarray(start, end)]
   }
 
-  nextOfMany (end) {
+  sliceMany (end) {
     const frames = []
     while (end >= MORE) {
       frames.push(this.slab.subarray(this.start, end - MORE))
@@ -79,8 +84,8 @@ class Unpacker {
   serve () {
     begin()
     while (this.takers.length > 0) {
-      if (this.frame === this.frames && !this.refill()) return
-      const job = this.next()
+      const job = this.slice()
+      if (job === undefined) return
       this.takers.shift()(job)
     }
   }

@@ -145,6 +145,7 @@ impl From<&Event> for Mail {
                 because(mail("leave", side, address, identity), reason)
             }
             Event::Refused { side, address, error } => because(mail("refused", side, address, ""), error),
+            Event::Closing => Self { kind: "closing", ..Self::default() },
             Event::Closed => Self { kind: "closed", ..Self::default() },
         }
     }

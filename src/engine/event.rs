@@ -50,7 +50,9 @@ pub enum Event {
         /// Why.
         error: Error,
     },
-    /// The pipe has been closed, by whichever thread.
+    /// The pipe is being closed, by whichever thread: it takes no more jobs.
+    Closing,
+    /// The pipe is closed.
     Closed,
 }
 

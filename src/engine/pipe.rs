@@ -127,8 +127,9 @@ impl Pipe {
     }
 
     fn request(&self, request: Request) {
-        // A reply that is dropped with the request answers for itself.
-        let _ = self.requests.send(request);
+        if let Err(too_late) = self.requests.send(request) {
+            refuse(too_late.0);
+        }
     }
 
     fn handles(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Handle>>> {
@@ -167,6 +168,7 @@ impl Keeper {
                 },
                 Request::Close(linger, reply) => {
                     self.pipe.is_closed.store(true, SeqCst);
+                    self.pipe.tell(&Event::Closing);
                     let given_up = self.close(linger, &mut requests).await;
                     reply.send(Ok(given_up));
                     break;

@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict'
+import { connect } from 'node:net'
+import { test } from 'node:test'
+import { pipe as makePipe } from '../index.js'
+import { happening } from './helpers/happening.mjs'
+import { open } from './helpers/open.mjs'
+import { inprocPlace } from './helpers/place.mjs'
+import { program } from './helpers/program.mjs'
+import { turns } from './helpers/settle.mjs'
+
+const limit = { timeout: 10_000 }
+
+test('listening tells the end and the address, once for each bind', limit, async t => {
+  const place = inprocPlace()
+  const pipe = open(t, { push: { bind: ['tcp://127.0.0.1:*', place] }, pull: { bind: 'tcp://127.0.0.1:*' } })
+  const events = []
+  pipe.on('listening', event => events.push(event))
+  await pipe.ready()
+  const { push, pull } = pipe.stats()
+  assert.deepEqual(events.sort((a, b) => push.bound.indexOf(b.address) - push.bound.indexOf(a.address)), [
+    { end: 'push', address: push.bound[1] },
+    { end: 'push', address: push.bound[0] },
+    { end: 'pull', address: pull.bound[0] }
+  ])
+})
+
+test('join and leave tell both ends who came and went', limit, async t => {
+  const pusher = open(t, { push: 'tcp://127.0.0.1:*', identity: 'boss' })
+  await pusher.ready()
+  const [address] = pusher.stats().push.bound
+  const worker = makePipe({ pull: address, identity: 'worker' })
+  const joins = [happening(pusher, 'join'), happening(worker, 'join')]
+  await worker.ready()
+
+  const [atPusher, atWorker] = await Promise.all(joins)
+  assert.match(atPusher.address, /^tcp:\/\/127\.0\.0\.1:\d+$/)
+  assert.deepEqual(atPusher, { end: 'push', address: atPusher.address, identity: 'worker', flow: false })
+  assert.deepEqual(atWorker, { end: 'pull', address, identity: 'boss', flow: false })
+  assert.equal(pusher.stats().push.peers[0].address, atPusher.address)
+
+  const leaves = [happening(pusher, 'leave'), happening(worker, 'leave')]
+  await worker.close()
+  for (const [event, join] of [[await leaves[0], atPusher], [await leaves[1], atWorker]]) {
+    const { code, reason, ...rest } = event
+    assert.deepEqual(rest, join)
+    assert.ok(typeof code === 'string' && code !== '')
+    assert.ok(typeof reason === 'string' && reason !== '')
+  }
+  assert.deepEqual(pusher.stats().push.peers, [])
+})
+
+test('refused tells what was wrong with who came', limit, async t => {
+  const pusher = open(t, { push: 'tcp://127.0.0.1:*' })
+  await pusher.ready()
+  const [address] = pusher.stats().push.bound
+  const stranger = connect(Number(new URL(address).port), '127.0.0.1')
+  t.after(() => stranger.destroy())
+  stranger.on('error', () => {})
+  const refused = happening(pusher, 'refused')
+  stranger.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n' + ' '.repeat(100))
+
+  const event = await refused
+  assert.deepEqual(Object.keys(event).sort(), ['address', 'code', 'end', 'reason'])
+  assert.equal(event.end, 'push')
+  assert.equal(event.address, `tcp://127.0.0.1:${stranger.localPort}`)
+  assert.equal(event.code, 'ERR_ZEROPIPE_NOT_ZMTP')
+  assert.ok(event.reason.length > 0)
+})
+
+test('two pushers that meet refuse each other', limit, async t => {
+  const pusher = open(t, { push: 'tcp://127.0.0.1:*' })
+  await pusher.ready()
+  const other = open(t, { push: { connect: pusher.stats().push.bound[0] } })
+  const refusals = [happening(pusher, 'refused'), happening(other, 'refused')]
+  await other.ready()
+  assert.equal((await refusals[0]).code, 'ERR_ZEROPIPE_INCOMPATIBLE_PEER')
+  assert.equal((await refusals[1]).end, 'push')
+})
+
+test('a job over the limit of the receiving end is refused with its sender', limit, async t => {
+  const pusher = open(t, { push: 'tcp://127.0.0.1:*' })
+  await pusher.ready()
+  const worker = open(t, { pull: pusher.stats().push.bound[0], maxMessageSize: 100 })
+  await worker.ready({ pushers: 1 })
+  const refused = happening(worker, 'refused')
+  await pusher.push(Buffer.alloc(101))
+  const { end, code, address } = await refused
+  assert.deepEqual({ end, code, address }, { end: 'pull', code: 'ERR_ZEROPIPE_MESSAGE_TOO_LARGE', address: pusher.stats().push.bound[0] })
+})
+
+test('on, once and off can be chained, and do what they say', limit, async t => {
+  const place = inprocPlace()
+  const pusher = open(t, { push: place })
+  const [always, onlyOnce, never] = [[], [], []]
+  const forgotten = event => never.push(event)
+  const chained = pusher
+    .on('join', ({ identity }) => always.push(identity))
+    .once('join', ({ identity }) => onlyOnce.push(identity))
+    .on('join', forgotten)
+    .off('join', forgotten)
+  assert.equal(chained, pusher)
+  await pusher.ready()
+  for (const identity of ['a', 'b', 'c']) {
+    const joined = happening(pusher, 'join', event => event.identity === identity)
+    await open(t, { pull: place, identity }).ready()
+    await joined
+  }
+  assert.deepEqual(always, ['a', 'b', 'c'])
+  assert.deepEqual(onlyOnce, ['a'])
+  assert.deepEqual(never, [])
+})
+
+test('listeners can be set before anything is open, and open nothing', limit, async t => {
+  const pipe = open(t, { push: inprocPlace() })
+  pipe.on('listening', () => assert.fail('opened'))
+  await turns()
+  assert.deepEqual(pipe.stats().push.bound, [])
+  pipe.on('dead', () => {}).on('refused', () => {})
+})
+
+test('a listener that throws is an uncaught exception of the program, and the pipe goes on', limit, async t => {
+  const { ended } = program(t, `
+    import { pipe } from 'zeropipe'
+    const errors = []
+    process.on('uncaughtException', error => errors.push(error.message))
+    const own = pipe('inproc://listener')
+    for (const name of ['listening', 'join']) own.on(name, () => { throw new Error(name) })
+    await own.ready({ pullers: 1, pushers: 1 })
+    await own.push('job')
+    for await (const [message] of own.pull()) {
+      console.log(message.toString(), errors.sort().join(' '))
+      break
+    }
+    await own.close()
+  `)
+  const { code, signal, stdout, stderr } = await ended
+  assert.deepEqual({ code, signal }, { code: 0, signal: null }, stderr)
+  assert.equal(stdout, 'job join join listening\n')
+})

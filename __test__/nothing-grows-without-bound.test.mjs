@@ -1,0 +1,151 @@
+// Nothing that a peer does, or fails to do, makes this process grow without bound.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { puller, pusher } from './helpers/ends.mjs'
+import { happening } from './helpers/happening.mjs'
+import { open } from './helpers/open.mjs'
+import { program } from './helpers/program.mjs'
+import { dial, frame, greeting, header, job, ping, ready } from './helpers/raw-peer.mjs'
+import { standing } from './helpers/settle.mjs'
+
+const timeout = 60_000
+const MiB = 2 ** 20
+
+/** What the process has grown by since, in MiB. Without a peer of the same size within the process the bounds are generous. */
+function growth () {
+  const before = process.memoryUsage().rss
+  return () => (process.memoryUsage().rss - before) / MiB
+}
+
+test('a pusher without workers takes jobs up to its high-water mark, then waits', { timeout }, async t => {
+  const { pipe } = await pusher(t, { highWaterMark: { bytes: 8 * MiB } })
+  const grown = growth()
+  const job = Buffer.alloc(MiB / 4)
+  const pushes = Array.from({ length: 200 }, () => pipe.push(job))
+  pushes.forEach(push => push.catch(() => {}))
+  const states = await standing(...pushes)
+  assert.equal(states.filter(state => state === 'fulfilled').length, 32)
+  assert.equal(pipe.stats().push.queued, 32)
+  assert.ok(grown() < 100, `grew by ${grown()} MiB`)
+})
+
+test('connected to nobody, a pusher waits at the same mark as bound', { timeout }, async t => {
+  for (const push of [{ bind: 'tcp://127.0.0.1:*' }, { connect: 'tcp://127.0.0.1:1' }]) {
+    const pipe = open(t, { push, highWaterMark: { messages: 10 } })
+    await pipe.ready()
+    const pushes = Array.from({ length: 15 }, (_, i) => pipe.push(`${i}`))
+    pushes.forEach(push => push.catch(() => {}))
+    const states = await standing(...pushes)
+    assert.deepEqual(states, [...Array(10).fill('fulfilled'), ...Array(5).fill('pending')])
+  }
+})
+
+test('a pull end whose loop works on one job holds little of what a libzmq PUSH floods it with', { timeout }, async t => {
+  const { pipe, address } = await puller(t)
+  const loop = pipe.pull()
+  const first = loop.next()
+  const flood = program(t, `
+    import { createRequire } from 'node:module'
+    const { Push } = createRequire(${JSON.stringify(import.meta.url)})('zeromq')
+    const push = new Push({ sendHighWaterMark: 10 })
+    push.connect(${JSON.stringify(address)})
+    let sent = 0
+    setInterval(() => { process.stdout.write('sent ' + sent + '\\n') }, 200)
+    const job = Buffer.alloc(64 * 1024)
+    for (; sent < 16_384; sent++) await push.send(job)
+    console.log('all sent')
+  `)
+  await first
+  const grown = growth()
+  // Once its count stands still, everything between the two is full.
+  let last
+  for (let same = 0; same < 4;) {
+    const count = await nextCount(flood.child)
+    same = count === last ? same + 1 : 0
+    last = count
+  }
+  assert.ok(last < 16_384, 'everything was sent, so somebody held a gibibyte')
+  assert.ok(grown() < 100, `grew by ${grown()} MiB`)
+  assert.ok(pipe.stats().pull.received < 200)
+  for (let i = 0; i < 1000; i++) await loop.next()
+  assert.ok(grown() < 200, `grew by ${grown()} MiB`)
+  await loop.return()
+})
+
+function nextCount (child) {
+  return new Promise(resolve => child.stdout.once('data', text => resolve(Number(/sent (\d+)/.exec(text)[1]))))
+}
+
+test('PINGs from a peer that never reads the answers fill no memory', { timeout }, async t => {
+  for (const [type, makeEnd] of [['PULL', pusher], ['PUSH', puller]]) {
+    const { pipe, address } = await makeEnd(t)
+    const peer = await dial(t, address)
+    await peer.handshake(type)
+    peer.stall()
+    const pings = Buffer.concat(Array(1000).fill(ping(0, 'sixteen bytes ok')))
+    await peer.flush(pings)
+    const grown = growth()
+    for (let i = 0; i < 2000; i++) await peer.flush(pings) // 50 MB
+    assert.ok(grown() < 40, `grew by ${grown()} MiB`)
+    const good = await dial(t, address)
+    await good.handshake(type)
+    await pipe.ready(type === 'PULL' ? { pullers: 1 } : { pushers: 1 })
+  }
+})
+
+test('headers that announce more than the limit take no memory, from many peers at once', { timeout }, async t => {
+  const { pipe, address } = await puller(t, { maxMessageSize: 2 ** 31 - 1 })
+  const grown = growth()
+  let refused = 0
+  const all = new Promise(resolve => pipe.on('refused', () => { if (++refused === 50) resolve() }))
+  for (let i = 0; i < 50; i++) {
+    const peer = await dial(t, address)
+    peer.readOn()
+    peer.send(greeting(), ready('PUSH'), header(2 ** 31))
+  }
+  await all
+  assert.ok(grown() < 50, `grew by ${grown()} MiB`)
+})
+
+test('a frame within the limit takes memory as its bytes come, not when it is announced', { timeout }, async t => {
+  const { pipe, address } = await puller(t, { maxMessageSize: 2 ** 31 - 1 })
+  const grown = growth()
+  for (let i = 0; i < 20; i++) {
+    const peer = await dial(t, address)
+    await peer.handshake('PUSH')
+    await peer.flush(header(2 ** 31 - 1), Buffer.alloc(100))
+  }
+  await pipe.ready({ pushers: 20 })
+  assert.ok(grown() < 100, `grew by ${grown()} MiB`)
+})
+
+test('endless commands fill no memory', { timeout }, async t => {
+  const { pipe, address } = await puller(t)
+  const peer = await dial(t, address)
+  await peer.handshake('PUSH')
+  const bytes = Buffer.concat(Array(20).fill(frame(Buffer.concat([Buffer.from('\x03BIG'), Buffer.alloc(50_000)]), { command: true })))
+  await peer.flush(bytes)
+  const grown = growth()
+  for (let i = 0; i < 100; i++) await peer.flush(bytes) // 100 MB
+  peer.send(job('still here'))
+  const loop = pipe.pull()
+  assert.equal((await loop.next()).value[0].toString(), 'still here')
+  assert.ok(grown() < 50, `grew by ${grown()} MiB`)
+  await loop.return()
+})
+
+test('more strangers than fit push out the oldest of them, never a peer', { timeout }, async t => {
+  const { pipe, address } = await puller(t)
+  const good = await dial(t, address)
+  await good.handshake('PUSH')
+  await pipe.ready({ pushers: 1 })
+  const oldest = await dial(t, address)
+  oldest.readOn()
+  const told = happening(pipe, 'join', event => event.identity === 'last')
+  for (let i = 0; i < 1100; i++) await dial(t, address)
+  await oldest.closed
+  const last = await dial(t, address)
+  await last.handshake('PUSH', { properties: { Identity: 'last' } })
+  await told
+  assert.equal(pipe.stats().pull.peers.length, 2)
+})

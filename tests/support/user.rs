@@ -1,0 +1,118 @@
+//! Somebody who uses a pipe as the JavaScript half does, with futures in place of promises.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+use zeropipe::{
+    batch::Batch,
+    config::Config,
+    engine::{
+        event::{Event, Handle, Reply, Side},
+        pipe::Pipe,
+        pull_end::{Consumer, Delivery},
+    },
+    error::Error,
+};
+
+/// What the engine has told, and a bell that rings when it tells or asks anything.
+#[derive(Default)]
+struct Ear {
+    events: Mutex<Vec<Event>>,
+    bell: watch::Sender<()>,
+}
+
+impl Handle for Ear {
+    fn raise(&self, _: u32) {
+        self.bell.send_replace(());
+    }
+
+    fn tell(&self, event: &Event) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
+        self.bell.send_replace(());
+    }
+}
+
+/// A pipe and its only user.
+pub struct User {
+    pub pipe: Arc<Pipe>,
+    ear: Arc<Ear>,
+    consumer: Arc<Consumer>,
+}
+
+impl User {
+    pub fn new(config: Config) -> Self {
+        let pipe = Pipe::new(config).expect("the I/O thread runs");
+        let ear = Arc::new(Ear::default());
+        pipe.attach(ear.clone());
+        let consumer = pipe.pull.join(ear.clone());
+        Self { pipe, ear, consumer }
+    }
+
+    /// Opens an end; returns where it listens, if it does.
+    pub async fn open(&self, side: Side) -> Option<String> {
+        self.ask(|reply| self.pipe.open(side, reply)).await.expect("it opens");
+        let bound = match side {
+            Side::Push => self.pipe.push.bound.read(),
+            Side::Pull => self.pipe.pull.bound.read(),
+        };
+        bound.into_iter().next()
+    }
+
+    /// Sends jobs as soon as there is room for them.
+    pub async fn push(&self, batch: Batch) {
+        let fits = || {
+            let room = self.pipe.push.room(&self.pipe.config);
+            room.is_empty || room.jobs >= batch.jobs() && room.cost >= batch.cost()
+        };
+        self.until(|| {
+            let fits = fits() || {
+                self.pipe.push.await_room();
+                fits()
+            };
+            fits.then_some(())
+        })
+        .await;
+        self.pipe.push.send(batch);
+    }
+
+    /// The next jobs.
+    pub async fn pull(&self) -> Delivery {
+        self.until(|| self.pipe.pull.take(&self.consumer, true)).await
+    }
+
+    /// The first event that `select` takes, of all that were told.
+    pub async fn event<T>(&self, mut select: impl FnMut(&Event) -> Option<T>) -> T {
+        self.until(|| self.events().iter().find_map(&mut select)).await
+    }
+
+    /// All that was told.
+    pub fn events(&self) -> Vec<Event> {
+        self.ear.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until everything sent is delivered.
+    pub async fn drain(&self) {
+        self.ask(|reply| self.pipe.drain(reply)).await.expect("it drains");
+    }
+
+    /// Delivers and closes; nothing may be given up.
+    pub async fn close(&self) {
+        assert_eq!(self.ask(|reply| self.pipe.close(None, reply)).await, Ok(0));
+    }
+
+    async fn ask(&self, question: impl FnOnce(Reply)) -> Result<u64, Error> {
+        let (sender, receiver) = oneshot::channel();
+        question(Reply::new(move |answer| sender.send(answer).expect("somebody waits for the answer")));
+        receiver.await.expect("every question is answered")
+    }
+
+    async fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        let mut bell = self.ear.bell.subscribe();
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            bell.changed().await.expect("the ear holds the sender");
+        }
+    }
+}
