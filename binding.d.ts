@@ -55,11 +55,11 @@ export declare class NativePipe {
   idleWord(): Uint32Array
   /**
    * Sends the jobs in a slab: its bytes, then from `ends_at` on the ends of its frames, in this machine's order.
-   * Returns the room that is left.
+   * Returns the room that is left, or nothing if the end is closed: then nothing was taken.
    */
-  send(slab: Uint8Array, bytes: number, endsAt: number, frames: number): number
-  /** Sends one large job, whose bytes are taken before this returns. Returns the room that is left. */
-  sendLarge(frames: Array<Uint8Array>): number
+  send(slab: Uint8Array, bytes: number, endsAt: number, frames: number): number | null
+  /** Sends one large job, whose bytes are taken before this returns. Returns what `send` does. */
+  sendLarge(frames: Array<Uint8Array>): number | null
   /** What the queue can take: jobs << 18 | bytes, each as far as it has bits; the top bit if nothing waits. */
   room(): number
   /** Asks to be woken when jobs have left. Look once more after asking. */
@@ -79,8 +79,9 @@ export interface Mail {
   kind: string
   /** Of an answer: which question. Of an event: 0. */
   id: number
-  /** Of an answer: the number of jobs it is about. */
-  count: number
+  /** Of the answer to a close: jobs that push gave up, and jobs that pull had received and nobody began with. */
+  givenUp: number
+  dropped: number
   side: string
   address: string
   identity: string

@@ -53,7 +53,8 @@ test('drain resolves while others go on pushing at a full queue', limit, async t
   })
   await standing(...pushing)
 
-  await pipe.drain()
+  // Often, because what can go wrong here is a matter of when jobs come in.
+  for (let i = 0; i < 2000; i++) await pipe.drain()
 
   isOver = true
   await Promise.all(pushing)

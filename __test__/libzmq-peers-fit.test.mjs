@@ -83,6 +83,7 @@ for (const [type, makeEnd, side, peers] of [['PULL', pusher, 'push', 'pullers'],
       socket.events.on('disconnect', () => console.log('dropped'))
       socket.connect('${address}')
       setTimeout(() => console.log('over'), 2500)
+      setInterval(() => {}, 1000) // stays until it is killed
     `)
     await pipe.ready({ [peers]: 1 })
     await peer.said('over')

@@ -25,9 +25,14 @@ function fromEngine ({ code, text }) {
   return makeError(code, cures[code] === undefined ? text : `${text} (${cures[code]})`)
 }
 
-/** What a pipe says that was given up. */
-function gaveUp (jobs, where) {
-  return `gave up ${jobs} accepted job${jobs === 1 ? '' : 's'} that no worker took (${where})`
+const count = jobs => `${jobs} ${jobs === 1 ? 'job' : 'jobs'}`
+
+/** What is said of accepted jobs that were given up. */
+const gaveUp = (jobs, where) => `gave up ${jobs} accepted ${jobs === 1 ? 'job' : 'jobs'} that no worker took (${where})`
+
+/** A process warning of ours. */
+function warn (code, text) {
+  process.emitWarning(text, { type: 'ZeropipeWarning', code })
 }
 
-module.exports = { code, makeError, fromEngine, gaveUp }
+module.exports = { code, count, makeError, fromEngine, gaveUp, warn }

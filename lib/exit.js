@@ -4,7 +4,7 @@
 // and what is given up is said. Nothing of this costs anything before the end.
 
 const { writeSync } = require('node:fs')
-const { gaveUp } = require('./errors.js')
+const { count, gaveUp, warn } = require('./errors.js')
 
 /** How long a process may wait silently. */
 const PATIENCE = 3_000
@@ -48,20 +48,19 @@ async function linger (session) {
 
 /** Warns after a while; `ifAlone` says that only a missing worker is worth a word. A timer, to be cleared. */
 function startPatience (session, ifAlone) {
-  return setTimeout(warn, PATIENCE, session, ifAlone).unref()
+  return setTimeout(complain, PATIENCE, session, ifAlone).unref()
 }
 
-function warn (session, ifAlone) {
+function complain (session, ifAlone) {
   const { pushBound, pushPeers } = session.native.stats()
   if (ifAlone && pushPeers.length > 0) return
   const where = pushBound.length > 0 ? pushBound.join(', ') : session.options.address
   const jobs = session.undelivered() + session.waiting.length
   if (jobs === 0 || hasWarned) return
   hasWarned = true
-  process.emitWarning(
-    `${jobs === 1 ? '1 job waits' : `${jobs} jobs wait`} at ${where} for ${pushPeers.length === 0 ? 'a worker to connect' : 'a worker with room'}; ` +
-    'the process stays until they are delivered: bound that with the option linger (milliseconds)',
-    { type: 'ZeropipeWarning', code: 'ZEROPIPE_WAITING' })
+  warn('ZEROPIPE_WAITING',
+    `${count(jobs)} waiting at ${where} for ${pushPeers.length === 0 ? 'a worker to connect' : 'a worker with room'}; ` +
+    'the process stays until all is delivered: bound that with the option linger (milliseconds)')
 }
 
 /** The process ends now: what connected peers can take in a moment is still theirs. */

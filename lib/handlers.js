@@ -3,7 +3,7 @@
 // pull(handler, { concurrency }): keeps at most so many handlers running, and tries again what they reject.
 
 const { onAbort } = require('./abort.js')
-const { gaveUp } = require('./errors.js')
+const { count, warn } = require('./errors.js')
 const { isDue, nextTurn } = require('./turn.js')
 
 /** The first pause before another attempt; each one after it is twice as long, up to the last of these. */
@@ -52,9 +52,7 @@ class Handlers {
     for (const timer of this.pausing.values()) clearTimeout(timer)
     this.pausing.clear()
     this.due = []
-    if (left > 0) {
-      process.emitWarning(gaveUp(left, 'they waited for another attempt'), { type: 'ZeropipeWarning', code: 'ZEROPIPE_GAVE_UP' })
-    }
+    if (left > 0) warn('ZEROPIPE_GAVE_UP', `dropped ${count(left)} whose handler had failed, before another attempt`)
     this.session.leave(this)
     this.fill()
   }
@@ -113,7 +111,7 @@ class Handlers {
       return
     }
     if (this.isOver) {
-      process.emitWarning(gaveUp(1, 'its handler failed while the pipe closed'), { type: 'ZeropipeWarning', code: 'ZEROPIPE_GAVE_UP' })
+      warn('ZEROPIPE_GAVE_UP', 'dropped 1 job whose handler failed while the pipe closed')
       return
     }
     // Copied, so that one job that is tried for long doesn't keep the slab of a thousand others.

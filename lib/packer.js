@@ -22,8 +22,9 @@ const SHORT = 24
 const ACCEPTED = Promise.resolve()
 
 class Packer {
-  /** `native` is open; `maxMessageSize` bounds a job. */
-  constructor (native, maxMessageSize) {
+  /** `native` is open; `maxMessageSize` bounds a job; `refused(jobs)` gets back what a closed engine took no more. */
+  constructor (native, maxMessageSize, refused) {
+    this.refused = refused
     this.native = native
     this.maxMessageSize = maxMessageSize
     const memory = new ArrayBuffer(SLAB + 4 * FRAMES)
@@ -74,15 +75,33 @@ class Packer {
   flush () {
     if (this.jobs === 0) return
     const { used, frames } = this
+    const room = this.native.send(this.slab, used, SLAB, frames)
+    if (room === null) this.refused(this.unpack())
     this.used = this.frames = this.jobs = 0
-    this.setRoom(this.native.send(this.slab, used, SLAB, frames))
+    this.setRoom(room ?? 0)
   }
 
   putAlone (frames, cost) {
     this.flush()
     if (!this.native.fits(cost)) return false
-    this.setRoom(this.native.sendLarge(frames.map(frame => typeof frame === 'string' ? Buffer.from(frame) : frame)))
+    const bytes = frames.map(frame => typeof frame === 'string' ? Buffer.from(frame) : frame)
+    const room = this.native.sendLarge(bytes)
+    if (room === null) this.refused([bytes])
+    this.setRoom(room ?? 0)
     return true
+  }
+
+  /** The jobs in the slab, copied. */
+  unpack () {
+    const jobs = []
+    let [job, start] = [[], 0]
+    for (const end of this.ends.subarray(0, this.frames)) {
+      const stop = end % MORE
+      job.push(Buffer.from(this.slab.subarray(start, stop)))
+      start = stop
+      if (end < MORE) jobs.push(job.splice(0))
+    }
+    return jobs
   }
 
   putString (text) {

@@ -5,7 +5,7 @@
 const { EventEmitter } = require('node:events')
 const { NativePipe } = require('../binding.js')
 const { aborting, onAbort } = require('./abort.js')
-const { code, makeError } = require('./errors.js')
+const { code, makeError, warn } = require('./errors.js')
 const { Handlers } = require('./handlers.js')
 const { Loop, shapes } = require('./loop.js')
 const { closeOptions, drainOptions, handlerOptions, loopOptions, pipeOptions, pushOptions, readyOptions } = require('./options.js')
@@ -29,7 +29,7 @@ function makePipe (readOptions, makeNative) {
   function enter () {
     if (session === null || (isShared && session.isClosed)) {
       options ??= readOptions()
-      session = new Session(options, makeNative, (name, event) => events.emit(name, event))
+      session = new Session(options, makeNative, (name, event) => events.emit(name, event), job => push(job))
     }
     return session
   }
@@ -78,7 +78,7 @@ function makePipe (readOptions, makeNative) {
   function dead (event) {
     if (events.emit('dead', event)) return
     const why = event.error instanceof Error ? event.error.message : String(event.error)
-    process.emitWarning(`job ${event.id} is dead after ${event.attempt} attempts: ${why}`, { type: 'ZeropipeWarning', code: 'ZEROPIPE_DEAD' })
+    warn('ZEROPIPE_DEAD', `job ${event.id} is dead after ${event.attempt} attempts: ${why}`)
   }
 
   async function ready (given) {

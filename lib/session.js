@@ -4,7 +4,7 @@
 // what keeps the process alive.
 
 const { aborting, onAbort } = require('./abort.js')
-const { code, fromEngine, gaveUp, makeError } = require('./errors.js')
+const { code, count, fromEngine, gaveUp, makeError, warn } = require('./errors.js')
 const exit = require('./exit.js')
 const { Packer, checkJob } = require('./packer.js')
 const { isDue, nextTurn } = require('./turn.js')
@@ -16,10 +16,15 @@ const JOBS = 2
 const MAIL = 4
 
 class Session {
-  /** `makeNative(options, wake)` makes the native pipe; `tell(name, event)` is told what happens. */
-  constructor (options, makeNative, tell) {
+  /**
+   * `makeNative(options, wake)` makes the native pipe; `tell(name, event)` is told what happens; `again(job)` pushes a
+   * job that this session accepted too late.
+   */
+  constructor (options, makeNative, tell, again) {
     this.options = options
     this.tell = tell
+    this.again = again
+    this.late = []
     this.native = makeNative(options.native, bits => this.look(bits))
     this.packer = null
     this.unpacker = new Unpacker(this.native)
@@ -123,6 +128,21 @@ class Session {
     return new Promise(resolve => { this.watchers.push(resolve) })
   }
 
+  /** Jobs that were accepted when another thread had just closed the pipe. */
+  comeTooLate (jobs) {
+    this.isClosing = true
+    this.late.push(...jobs)
+    // Not within the call that accepted them.
+    process.nextTick(() => this.pushLate())
+  }
+
+  /** Hands late jobs to the pipe that takes the closed one's place; where there is none, they are given up. */
+  pushLate () {
+    const jobs = this.late.splice(0)
+    this.end()
+    for (const job of jobs) this.again(job).catch(() => warn('ZEROPIPE_GAVE_UP', gaveUp(1, this.options.address)))
+  }
+
   /** Keeps the process alive until `release`. */
   hold () {
     if (this.holds++ === 0) this.native.hold(true)
@@ -151,12 +171,13 @@ class Session {
     this.packer?.flush()
     const finished = this.ask(id => this.native.close(Infinity, id))
     this.lingerOver.then(() => this.ask(id => this.native.close(0, id)))
-    const jobs = await finished
+    const { givenUp, dropped } = await finished
     clearTimeout(patience)
     clearTimeout(this.lingerTimer)
     this.end()
-    if (jobs > 0) {
-      process.emitWarning(gaveUp(jobs, this.options.address), { type: 'ZeropipeWarning', code: 'ZEROPIPE_GAVE_UP' })
+    if (givenUp > 0) warn('ZEROPIPE_GAVE_UP', gaveUp(givenUp, this.options.address))
+    if (dropped > 0) {
+      warn('ZEROPIPE_GAVE_UP', `dropped ${count(dropped)} that had arrived and that nobody began with (${this.options.address})`)
     }
   }
 
@@ -186,7 +207,7 @@ class Session {
 
   opened (end) {
     if (end === 'pull') return
-    this.packer = new Packer(this.native, this.options.maxMessageSize)
+    this.packer = new Packer(this.native, this.options.maxMessageSize, jobs => this.comeTooLate(jobs))
     this.isPushOpen = true
     this.serveWaiting()
   }
@@ -239,7 +260,7 @@ class Session {
     return new Promise((resolve, reject) => {
       this.questions.set(id, answer => {
         this.release()
-        if (answer.code === '') resolve(answer.count)
+        if (answer.code === '') resolve(answer)
         else reject(fromEngine(answer))
       })
       question(id)

@@ -71,6 +71,11 @@ impl Batch {
         self.jobs
     }
 
+    /// How many of them lie behind a place.
+    pub fn jobs_behind(&self, at: Place) -> usize {
+        self.ends[at.frame.min(self.ends.len())..].iter().filter(|&end| end & MORE == 0).count()
+    }
+
     /// What they count against a mark, all together: [`cost`] of each, added up.
     pub fn cost(&self) -> usize {
         self.cost

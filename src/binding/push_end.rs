@@ -26,9 +26,9 @@ impl NativePipe {
     }
 
     /// Sends the jobs in a slab: its bytes, then from `ends_at` on the ends of its frames, in this machine's order.
-    /// Returns the room that is left.
+    /// Returns the room that is left, or nothing if the end is closed: then nothing was taken.
     #[napi(catch_unwind)]
-    pub fn send(&self, slab: &[u8], bytes: u32, ends_at: u32, frames: u32) -> Result<u32> {
+    pub fn send(&self, slab: &[u8], bytes: u32, ends_at: u32, frames: u32) -> Result<Option<u32>> {
         let own = slab.get(..bytes as usize).ok_or_else(out_of_bounds)?.to_vec();
         let ends = slab.get(ends_at as usize..).and_then(|ends| ends.get(..4 * frames as usize));
         let ends = ends
@@ -41,9 +41,9 @@ impl NativePipe {
         self.accept(own, ends)
     }
 
-    /// Sends one large job, whose bytes are taken before this returns. Returns the room that is left.
+    /// Sends one large job, whose bytes are taken before this returns. Returns what `send` does.
     #[napi(catch_unwind)]
-    pub fn send_large(&self, frames: Vec<&[u8]>) -> Result<u32> {
+    pub fn send_large(&self, frames: Vec<&[u8]>) -> Result<Option<u32>> {
         let mut slab = Vec::with_capacity(frames.iter().map(|frame| frame.len()).sum());
         let last = frames.len().saturating_sub(1);
         let mut ends = Vec::with_capacity(frames.len());
@@ -83,10 +83,9 @@ impl NativePipe {
         self.seat.pipe.push.waiting() as f64
     }
 
-    fn accept(&self, slab: Vec<u8>, ends: Vec<u32>) -> Result<u32> {
+    fn accept(&self, slab: Vec<u8>, ends: Vec<u32>) -> Result<Option<u32>> {
         let batch = Batch::new(slab, ends).map_err(|error| Error::from_reason(error.text))?;
-        self.seat.pipe.push.send(batch);
-        Ok(self.room())
+        Ok(self.seat.pipe.push.send(batch).ok().map(|()| self.room()))
     }
 }
 

@@ -17,7 +17,7 @@ use napi::{
 use napi_derive::napi;
 
 use crate::{
-    engine::event::{Event, Handle, MAIL, Reply, Side},
+    engine::event::{Event, Handle, MAIL, Reply, Side, Tally},
     error::Error,
 };
 
@@ -49,8 +49,9 @@ pub struct Mail {
     pub kind: &'static str,
     /// Of an answer: which question. Of an event: 0.
     pub id: u32,
-    /// Of an answer: the number of jobs it is about.
-    pub count: f64,
+    /// Of the answer to a close: jobs that push gave up, and jobs that pull had received and nobody began with.
+    pub given_up: f64,
+    pub dropped: f64,
     pub side: &'static str,
     pub address: String,
     pub identity: String,
@@ -77,7 +78,9 @@ impl Wake {
         let own = Arc::clone(self);
         Reply::new(move |result| {
             let answer = match result {
-                Ok(count) => Mail { count: count as f64, ..Mail::default() },
+                Ok(Tally { given_up, dropped }) => {
+                    Mail { given_up: given_up as f64, dropped: dropped as f64, ..Mail::default() }
+                }
                 Err(error) => Mail { code: error.code, text: error.text, ..Mail::default() },
             };
             own.mail().answers.push(Mail { kind: "answer", id, ..answer });

@@ -71,19 +71,28 @@ pub trait Handle: Send + Sync {
     fn tell(&self, event: &Event);
 }
 
+/// What became of the jobs that were left at a close.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Accepted by push and not delivered.
+    pub given_up: u64,
+    /// Received by pull and not begun with.
+    pub dropped: u64,
+}
+
 /// The one who asked, waiting for an answer. Dropped unanswered, it answers with an error: nobody waits for ever.
 pub struct Reply(Option<Answer>);
 
-type Answer = Box<dyn FnOnce(Result<u64, Error>) + Send>;
+type Answer = Box<dyn FnOnce(Result<Tally, Error>) + Send>;
 
 impl Reply {
     /// Will call `answer` exactly once.
-    pub fn new(answer: impl FnOnce(Result<u64, Error>) + Send + 'static) -> Self {
+    pub fn new(answer: impl FnOnce(Result<Tally, Error>) + Send + 'static) -> Self {
         Self(Some(Box::new(answer)))
     }
 
     /// Answers.
-    pub fn send(mut self, result: Result<u64, Error>) {
+    pub fn send(mut self, result: Result<Tally, Error>) {
         if let Some(answer) = self.0.take() {
             answer(result);
         }

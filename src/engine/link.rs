@@ -332,22 +332,26 @@ impl Connection {
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
         loop {
             let outbox = self.link.outbox.borrow();
-            if outbox.unwritten() == 0 {
+            // A blocked link whose jobs went to others still wants to know when it can write again: nothing asks that.
+            if outbox.unwritten() == 0 && !self.link.is_blocked.get() {
                 return Ok(());
             }
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let filled = outbox.slices(&mut slices);
-            let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled])
-            else {
-                drop(outbox);
+            let wanted = outbox.unwritten();
+            let polled = match filled {
+                0 => Pin::new(&mut self.stream).poll_write(cx, &[]),
+                _ => Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled]),
+            };
+            drop(outbox);
+            let Poll::Ready(written) = polled else {
                 if !self.link.is_blocked.replace(true) {
                     self.end.blocked(&self.link);
                 }
                 return Ok(());
             };
-            drop(outbox);
             let written = written?;
-            if written == 0 {
+            if written == 0 && wanted > 0 {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
             }
             self.written(written);

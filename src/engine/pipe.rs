@@ -10,14 +10,14 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::spawn_local,
-    time::timeout,
+    time::{Instant, sleep_until},
 };
 
 use super::{
     dialer::dial,
-    event::{Event, Handle, Reply, Side},
+    event::{Event, Handle, Reply, Side, Tally},
     io_thread,
     link::End,
     listener::listen,
@@ -49,6 +49,9 @@ enum Request {
     Drain(Reply),
     Close(Option<Duration>, Reply),
 }
+
+/// For the clock; it overflows on much more.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// The pipe that all threads of the process share, while there is one.
 static DEFAULT: Mutex<Option<Arc<Pipe>>> = Mutex::new(None);
@@ -105,8 +108,8 @@ impl Pipe {
         self.request(Request::Drain(reply));
     }
 
-    /// Closes both ends, after delivering for at most `linger` (`None`: for as long as it takes). Answers with the
-    /// number of jobs that were given up.
+    /// Closes both ends, after delivering for at most `linger` (`None`: for as long as it takes). Answers with
+    /// what became of the rest.
     pub fn close(&self, linger: Option<Duration>, reply: Reply) {
         self.request(Request::Close(linger, reply));
     }
@@ -161,16 +164,16 @@ impl Keeper {
     async fn keep(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
         while let Some(request) = requests.recv().await {
             match request {
-                Request::Open(side, reply) => reply.send(self.open(side).await.map(|()| 0)),
+                Request::Open(side, reply) => reply.send(self.open(side).await.map(|()| Tally::default())),
                 Request::Drain(reply) => match &self.push {
                     Some(push) => push.drain(reply),
-                    None => reply.send(Ok(0)),
+                    None => reply.send(Ok(Tally::default())),
                 },
                 Request::Close(linger, reply) => {
                     self.pipe.is_closed.store(true, SeqCst);
                     self.pipe.tell(&Event::Closing);
-                    let given_up = self.close(linger, &mut requests).await;
-                    reply.send(Ok(given_up));
+                    let tally = self.close(linger, &mut requests).await;
+                    reply.send(Ok(tally));
                     break;
                 }
             }
@@ -218,58 +221,52 @@ impl Keeper {
         Ok(sites)
     }
 
-    /// Drains and closes; a second, shorter linger cuts the first short.
+    /// Delivers for at most `linger`, which a later request may shorten, and closes.
     async fn close(
         &mut self,
         linger: Option<Duration>,
         requests: &mut mpsc::UnboundedReceiver<Request>,
-    ) -> u64 {
-        let mut given_up = 0;
+    ) -> Tally {
+        let mut others = Vec::new();
+        let mut until = deadline(linger);
         if let Some(push) = &self.push {
-            let (sender, mut drained) = tokio::sync::oneshot::channel();
-            push.drain(Reply::new(move |_| {
-                // Nobody listens any more if linger has run out.
-                let _ = sender.send(());
-            }));
-            let mut others = Vec::new();
-            let wait = async {
-                loop {
-                    tokio::select! {
-                        _ = &mut drained => return,
-                        request = requests.recv() => match request {
-                            Some(Request::Close(Some(shorter), reply)) => {
-                                others.push(reply);
-                                let _ = timeout(shorter, &mut drained).await;
-                                return;
-                            }
-                            Some(Request::Close(None, reply)) => others.push(reply),
-                            Some(Request::Drain(reply)) => push.drain(reply),
-                            Some(request) => refuse(request),
-                            None => return,
-                        },
-                    }
+            // In rounds: threads that have not heard of the close yet may still be sending.
+            while self.pipe.push.waiting() > 0 {
+                let (waits, drained) = oneshot::channel::<()>();
+                push.drain(Reply::new(move |_| drop(waits)));
+                tokio::select! {
+                    _ = drained => {}
+                    () = sleep_until(until) => break,
+                    request = requests.recv() => match request {
+                        Some(Request::Close(shorter, reply)) => {
+                            until = until.min(deadline(shorter));
+                            others.push(reply);
+                        }
+                        Some(Request::Drain(reply)) => push.drain(reply),
+                        Some(request) => refuse(request),
+                        None => break,
+                    },
                 }
-            };
-            match linger {
-                // Longer than that is for ever.
-                Some(linger) if linger < Duration::from_secs(1 << 30) => {
-                    let _ = timeout(linger, wait).await;
-                }
-                _ => wait.await,
             }
-            // Links that were about to join see that it is over.
-            self.stop_push.send_replace(true);
-            given_up = push.close();
-            others.into_iter().for_each(|reply| reply.send(Ok(given_up)));
         }
+        // Links that are about to join see that it is over.
+        self.stop_push.send_replace(true);
         self.stop_pull.send_replace(true);
-        if let Some(pull) = &self.pull {
-            pull.close();
-        }
+        let given_up = self.push.as_ref().map_or(0, |push| push.close());
+        let dropped = self.pull.as_ref().map_or(0, |pull| pull.close());
         self.pipe.push.bound.write(Vec::clear);
         self.pipe.pull.bound.write(Vec::clear);
-        given_up
+        let tally = Tally { given_up, dropped };
+        others.into_iter().for_each(|reply| reply.send(Ok(tally)));
+        tally
     }
+}
+
+/// When a linger that begins now is over.
+fn deadline(linger: Option<Duration>) -> Instant {
+    let now = Instant::now();
+    // Decades from now is for ever.
+    linger.and_then(|linger| now.checked_add(linger)).unwrap_or(now + FOR_EVER).min(now + FOR_EVER)
 }
 
 fn unreachable_port(endpoint: &Endpoint) -> Error {
@@ -280,7 +277,7 @@ fn refuse(request: Request) {
     let closed = Err(Error::new(code::CLOSED, "the pipe is closed"));
     match request {
         // Closing what is closed is no mistake.
-        Request::Close(_, reply) => reply.send(Ok(0)),
+        Request::Close(_, reply) => reply.send(Ok(Tally::default())),
         Request::Open(_, reply) | Request::Drain(reply) => reply.send(closed),
     }
 }

@@ -90,6 +90,14 @@ impl Consumer {
         self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes away what it has not begun with: how many jobs that is.
+    fn close(&self) -> usize {
+        let begun = self.begun.load(SeqCst) as usize;
+        let in_hand = self.in_hand().take().and_then(|delivery| delivery.behind(begun));
+        let ready = std::mem::take(&mut *self.ready());
+        in_hand.into_iter().chain(ready).map(|delivery| delivery.jobs()).sum()
+    }
+
     fn wants(&self) -> bool {
         self.is_active.load(SeqCst) && self.ready().len() < READY
     }
@@ -188,6 +196,11 @@ impl PullPort {
 }
 
 impl Delivery {
+    /// How many jobs are not done with.
+    fn jobs(&self) -> usize {
+        self.batch.jobs_behind(self.at)
+    }
+
     /// The jobs behind so many frames, if there are any.
     fn behind(mut self, frames: usize) -> Option<Self> {
         while self.at.frame() < frames {
@@ -230,12 +243,14 @@ impl PullEnd {
         }
     }
 
-    /// Ends every connection.
-    pub fn close(&self) {
+    /// Ends every connection; how many jobs had arrived that nobody has begun with.
+    pub fn close(&self) -> u64 {
         let state = std::mem::take(&mut *self.state.borrow_mut());
         state.links.iter().for_each(|link| link.end());
-        self.port().returned().clear();
-        self.port().consumers().iter().for_each(|consumer| consumer.ready().clear());
+        let read: usize = state.round.iter().map(|link| link.inbox.borrow().jobs()).sum();
+        let returned: usize = self.port().returned().drain(..).map(|delivery| delivery.jobs()).sum();
+        let dealt: usize = self.port().consumers().iter().map(|consumer| consumer.close()).sum();
+        (read + returned + dealt) as u64
     }
 
     fn port(&self) -> &PullPort {
@@ -331,6 +346,12 @@ fn fits(builder: &mut Builder, job: Job<'_>) -> bool {
 }
 
 impl Inbox {
+    fn jobs(&self) -> usize {
+        let all: usize = self.batches.iter().map(Batch::jobs).sum();
+        let dealt = self.batches.front().map_or(0, |first| first.jobs() - first.jobs_behind(self.at));
+        all - dealt
+    }
+
     fn advance(&mut self, next: Place) {
         self.at = next;
         if self.batches.front().is_some_and(|batch| batch.job(next).is_none()) {

@@ -17,7 +17,7 @@ use std::{
 use tokio::{sync::watch, task::spawn_local};
 
 use super::{
-    event::{Event, ROOM, Reply, Side},
+    event::{Event, ROOM, Reply, Side, Tally},
     link::{End, Link},
     nudge::Nudge,
     outbox::Sent,
@@ -35,10 +35,10 @@ use crate::{
 const ROOM_PER_PEER: usize = 2 * LARGE;
 
 /// The part of a push end that other threads see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PushPort {
-    /// Jobs handed over and not yet looked at.
-    incoming: Mutex<Vec<Batch>>,
+    /// Jobs handed over and not yet looked at; `None` once the end is closed.
+    incoming: Mutex<Option<Vec<Batch>>>,
     nudge: Nudge,
     /// Accepted and not delivered: how many, and what they count.
     waiting: AtomicUsize,
@@ -65,14 +65,34 @@ pub struct Room {
     pub is_empty: bool,
 }
 
+impl Default for PushPort {
+    fn default() -> Self {
+        Self {
+            incoming: Mutex::new(Some(Vec::new())),
+            nudge: Nudge::default(),
+            waiting: AtomicUsize::new(0),
+            waiting_cost: AtomicUsize::new(0),
+            delivered: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
+            idle: Arc::default(),
+            bound: Board::default(),
+            peers: Board::default(),
+        }
+    }
+}
+
 impl PushPort {
-    /// Takes jobs in. The caller keeps to [`PushPort::room`]; this never refuses.
-    pub fn send(&self, batch: Batch) {
+    /// Takes jobs in. The caller keeps to [`PushPort::room`]; only a closed end refuses, and gives them back.
+    pub fn send(&self, batch: Batch) -> Result<(), Batch> {
+        let mut incoming = self.incoming();
+        let Some(list) = &mut *incoming else { return Err(batch) };
         self.idle.store(0, Relaxed);
         self.waiting.fetch_add(batch.jobs(), SeqCst);
         self.waiting_cost.fetch_add(batch.cost(), SeqCst);
-        self.incoming().push(batch);
+        list.push(batch);
+        drop(incoming);
         self.nudge.ring();
+        Ok(())
     }
 
     /// What can be taken now.
@@ -105,7 +125,7 @@ impl PushPort {
         self.delivered.load(Relaxed)
     }
 
-    fn incoming(&self) -> std::sync::MutexGuard<'_, Vec<Batch>> {
+    fn incoming(&self) -> std::sync::MutexGuard<'_, Option<Vec<Batch>>> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,6 +141,8 @@ pub struct PushEnd {
 struct State {
     queue: Queue,
     next_number: u64,
+    /// How many jobs have a number and are not delivered.
+    undelivered: usize,
     links: Vec<Rc<Link>>,
     /// The peers that can take a job now, the one whose turn it is first.
     round: VecDeque<Rc<Link>>,
@@ -157,18 +179,18 @@ impl PushEnd {
     pub fn drain(&self, reply: Reply) {
         self.take_in();
         let mut state = self.state.borrow_mut();
-        let left = self.port().waiting();
+        // Not the port's count: other threads may have added to that since.
+        let (before, left) = (state.next_number, state.undelivered);
         if left == 0 {
-            reply.send(Ok(0));
+            reply.send(Ok(Tally::default()));
         } else {
-            let before = state.next_number;
             state.drains.push(Drain { before, left, reply });
         }
     }
 
     /// Ends every connection and gives up what was not delivered: how many jobs that is.
     pub fn close(&self) -> u64 {
-        self.take_in();
+        self.port().incoming().take();
         let state = std::mem::take(&mut *self.state.borrow_mut());
         state.links.iter().for_each(|link| {
             // What is not written by now was given up, but a job that is cut should still end.
@@ -195,11 +217,12 @@ impl PushEnd {
 
     /// Numbers what has been handed over, and deals.
     fn take_in(&self) {
-        let batches = std::mem::take(&mut *self.port().incoming());
+        let batches = self.port().incoming().as_mut().map(std::mem::take).unwrap_or_default();
         let mut state = self.state.borrow_mut();
         for batch in batches {
             let first = state.next_number;
             state.next_number += batch.jobs() as u64;
+            state.undelivered += batch.jobs();
             state.queue.push_back(Lot::new(batch, first));
         }
         self.deal(state);
@@ -306,6 +329,7 @@ impl End for PushEnd {
         let mut state = self.state.borrow_mut();
         if !sent.is_empty() && !self.is_closed() {
             link.peer.count(sent.len());
+            state.undelivered -= sent.len();
             port.delivered.fetch_add(sent.len() as u64, Relaxed);
             port.waiting_cost.fetch_sub(sent.iter().map(|sent| sent.cost).sum(), SeqCst);
             port.waiting.fetch_sub(sent.len(), SeqCst);
@@ -316,7 +340,7 @@ impl End for PushEnd {
                 drain.left -= sent.iter().filter(|sent| sent.number < drain.before).count();
             });
             for drain in state.drains.extract_if(.., |drain| drain.left == 0) {
-                drain.reply.send(Ok(0));
+                drain.reply.send(Ok(Tally::default()));
             }
         }
         state.list(link);
