@@ -192,8 +192,11 @@ pub struct Connection {
     decoder: Decoder,
     heartbeat: Heartbeat,
     timer: Pin<Box<Sleep>>,
-    /// Jobs were written since the peer last spoke: it may be busy with them and not read on.
-    unheard: bool,
+    /// Jobs were written that the peer may not have read yet: then it may be full, and its silence is no death. Only the
+    /// PONG to a PING behind the last of them shows that it has; other bytes it may send without reading.
+    unread: bool,
+    /// Jobs were written since the last PING left.
+    unasked: bool,
     pongs: usize,
     sent: Vec<Sent>,
     /// What was read with the end of the handshake.
@@ -259,7 +262,8 @@ impl Connection {
             timer: Box::pin(sleep_until(heartbeat.due())),
             heartbeat,
             end,
-            unheard: false,
+            unread: false,
+            unasked: false,
             pongs: 0,
             sent: Vec::new(),
             first,
@@ -368,8 +372,11 @@ impl Connection {
         drop(outbox);
         if command_left {
             self.heartbeat.ping_left(Instant::now());
+            self.unasked = false;
         }
-        self.unheard |= !self.sent.is_empty();
+        if !self.sent.is_empty() {
+            (self.unread, self.unasked) = (true, true);
+        }
         self.link.is_blocked.set(false);
         self.end.wrote(&self.link, &self.sent);
     }
@@ -414,7 +421,6 @@ impl Connection {
     /// Turns bytes into jobs and commands, and acts on them. What came before a violation still counts.
     fn take_in(&mut self, decode: impl FnOnce(&mut Decoder) -> Result<(), Error>) -> Result<(), Why> {
         let decoded = decode(&mut self.decoder);
-        self.unheard = false;
         self.heartbeat.received(Instant::now());
         let mut inbox = self.link.inbox.borrow_mut();
         inbox.batches.extend(std::iter::from_fn(|| self.decoder.batch()));
@@ -444,7 +450,8 @@ impl Connection {
                     format!("the peer gave up: {reason:?}"),
                 )));
             }
-            Command::Ready(_) | Command::Pong | Command::Unknown => {}
+            Command::Pong => self.unread &= self.unasked,
+            Command::Ready(_) | Command::Unknown => {}
         }
         Ok(())
     }
@@ -460,7 +467,7 @@ impl Connection {
             }
             // A puller that is full stops reading and can't answer, and we can't hear one that we don't read.
             let excused =
-                self.unheard || self.link.is_blocked.get() || !self.link.inbox.borrow().batches.is_empty();
+                self.unread || self.link.is_blocked.get() || !self.link.inbox.borrow().batches.is_empty();
             match self.heartbeat.tick(Instant::now(), excused) {
                 Beat::Wait => {}
                 // No promise (TTL 0): a libzmq puller that is full would drop us for not hearing from us.
