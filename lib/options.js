@@ -90,7 +90,7 @@ function pipeOptions (given) {
     pulls: pull.bind.length + pull.connect.length > 0,
     /** One address for both ends, so that it is the first call that tells which end is meant. */
     isSingle: whole,
-    address: single ?? [...push.bind, ...push.connect].join(', '),
+    address: single ?? [...new Set([push, pull].flatMap(({ bind, connect }) => [...bind, ...connect]))].join(', '),
     linger: number('linger', options.linger, DEFAULTS.linger, 0, Infinity, false),
     maxAttempts: number('maxAttempts', options.maxAttempts, DEFAULTS.maxAttempts, 1, 2 ** 31),
     maxMessageSize: number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE),
