@@ -44,6 +44,17 @@ test('a puller that sends a PING behind jobs that it has not read is not dropped
   assert.deepEqual(left, [])
 })
 
+test('an answer to the puller\'s own PING is not taken for a PING', { timeout: 30_000 }, async t => {
+  const { peer, left } = await asked(t)
+  peer.send(ping())
+  const answer = await peer.next()
+  assert.equal(answer.body.toString('latin1', 1), 'PONG')
+  peer.send(command('PONG'))
+  peer.stall()
+  await setTimeout(SEVERAL_TIMEOUTS)
+  assert.deepEqual(left, [])
+})
+
 test('a puller that has read everything and falls silent is dropped', { timeout: 30_000 }, async t => {
   const { pipe, address } = await pusher(t, { heartbeat })
   const peer = await dial(t, address)

@@ -174,10 +174,10 @@ class Session {
     const { givenUp, dropped } = await finished
     clearTimeout(patience)
     clearTimeout(this.lingerTimer)
-    this.end()
+    const left = dropped + this.end()
     if (givenUp > 0) warn('ZEROPIPE_GAVE_UP', gaveUp(givenUp, this.options.address))
-    if (dropped > 0) {
-      warn('ZEROPIPE_GAVE_UP', `dropped ${count(dropped)} that had arrived and that nobody began with (${this.options.address})`)
+    if (left > 0) {
+      warn('ZEROPIPE_GAVE_UP', `dropped ${count(left)} that had arrived and that nobody began with (${this.options.address})`)
     }
   }
 
@@ -192,17 +192,17 @@ class Session {
     else if (linger < 2 ** 31) this.lingerTimer = setTimeout(this.endLinger, linger)
   }
 
-  /** The engine is done with this pipe: everybody who still waits is told. */
+  /** The engine is done with this pipe: everybody who still waits is told. How many jobs in hand nobody has begun with. */
   end () {
-    if (this.isClosed) return
+    if (this.isClosed) return 0
     this.isClosing = this.isClosed = true
     this.isPushOpen = false
     this.refuseWaiting(this.closedError())
     for (const user of [...this.users]) user.end()
-    this.unpacker.forget()
     this.tellWatchers()
     this.endOver()
     exit.unwatch(this)
+    return this.unpacker.forget()
   }
 
   opened (end) {

@@ -102,17 +102,19 @@ class Unpacker {
     this.native.release()
   }
 
-  /** Drops the slab. */
+  /** Drops the slab; how many jobs in it nobody has begun with. */
   forget () {
+    const left = this.jobsBetween(this.frame, this.frames)
     this.slab = null
     this.frame = this.frames = HEADER
+    return left
   }
 
   /** Takes the next slab; without one, and with somebody waiting, the engine wakes us when there is. */
   refill () {
     const slab = this.native.take(this.ends, this.takers.length > 0)
     if (slab === null) {
-      this.forget()
+      this.slab = null
       return false
     }
     this.slab = slab
@@ -121,14 +123,14 @@ class Unpacker {
     this.start = this.ends[2]
     this.isMixed = this.ends[3] === 1
     this.source = null
-    this.job = this.jobsBefore() - 1
+    // Some may have been begun with by another thread before it came to us.
+    this.job = this.jobsBetween(HEADER, this.frame) - 1
     return true
   }
 
-  /** How many jobs of the slab were begun with before it came to us. */
-  jobsBefore () {
+  jobsBetween (from, to) {
     let jobs = 0
-    for (let frame = HEADER; frame < this.frame; frame++) if (this.ends[frame] < MORE) jobs++
+    for (let frame = from; frame < to; frame++) if (this.ends[frame] < MORE) jobs++
     return jobs
   }
 }

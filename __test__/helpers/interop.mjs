@@ -47,7 +47,7 @@ export function interop (name, { push, pull, smallQueue, skip = false }) {
   })
 
   test(`an idle link to ${name} outlives the heartbeat timeout in both directions`, options, async t => {
-    const out = await pushTo(t, true, pull, { count: 2, prints: true }, { heartbeat })
+    const out = await pushTo(t, true, pull, { count: 3, prints: true }, { heartbeat })
     const back = await pullFrom(t, true, push, {}, { heartbeat })
     const arrivals = back.pipe.pull()
     const left = endings(out.pipe, back.pipe)

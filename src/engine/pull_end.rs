@@ -90,12 +90,10 @@ impl Consumer {
         self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes away what it has not begun with: how many jobs that is.
+    /// Takes away what was made ready for it: how many jobs that is. What it has in hand it counts itself.
     fn close(&self) -> usize {
-        let begun = self.begun.load(SeqCst) as usize;
-        let in_hand = self.in_hand().take().and_then(|delivery| delivery.behind(begun));
-        let ready = std::mem::take(&mut *self.ready());
-        in_hand.into_iter().chain(ready).map(|delivery| delivery.jobs()).sum()
+        self.in_hand().take();
+        self.ready().drain(..).map(|delivery| delivery.jobs()).sum()
     }
 
     fn wants(&self) -> bool {
