@@ -8,8 +8,8 @@ import { command, dial, ping } from './helpers/raw-peer.mjs'
 // A puller whose queue is full stops reading, as libzmq does, and can't answer a PING that stands behind jobs. It may
 // still have something to say: what it says is no sign that it has read the jobs.
 
-const heartbeat = { interval: 50, timeout: 400 }
-const SEVERAL_TIMEOUTS = 3 * (heartbeat.interval + heartbeat.timeout)
+const heartbeat = { interval: 400, timeout: 300 }
+const SEVERAL_TIMEOUTS = 2 * (heartbeat.interval + heartbeat.timeout)
 
 /** A pipe, and a raw PULL to which it has just sent a PING and then, behind it, a job. */
 async function asked (t) {

@@ -40,8 +40,8 @@ for (const [name, [job, options, most = 2_000_000]] of Object.entries(jobs)) {
     const pipe = open(t, { push: inprocPlace(), highWaterMark: endless })
     await pipe.ready()
     const time = clock(t)
-    for (let i = 0; i < most && time.ticks < 3; i++) await pipe.push(job, options)
-    assert.ok(time.ticks >= 3, `${time.ticks} ticks`)
+    for (let i = 0; i < most && time.ticks === 0; i++) await pipe.push(job, options)
+    assert.ok(time.ticks > 0, 'no timer ran')
   })
 }
 

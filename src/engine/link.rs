@@ -365,12 +365,12 @@ impl Connection {
     fn written(&mut self, length: usize) {
         self.sent.clear();
         let mut outbox = self.link.outbox.borrow_mut();
-        let command_left = outbox.advance(length, |sent| self.sent.push(sent));
+        let ping_left = outbox.advance(length, |sent| self.sent.push(sent));
         if outbox.unwritten() == 0 {
             self.pongs = 0;
         }
         drop(outbox);
-        if command_left {
+        if ping_left {
             self.heartbeat.ping_left(Instant::now());
             self.unasked = false;
         }
@@ -441,7 +441,7 @@ impl Connection {
                 self.heartbeat.promised(ttl, Instant::now());
                 if self.pongs < MAX_PONGS {
                     self.pongs += 1;
-                    self.link.outbox.borrow_mut().put_command(command::pong(&context));
+                    self.link.outbox.borrow_mut().put_pong(command::pong(&context));
                 }
             }
             Command::Error(reason) => {
@@ -471,7 +471,7 @@ impl Connection {
             match self.heartbeat.tick(Instant::now(), excused) {
                 Beat::Wait => {}
                 // No promise (TTL 0): a libzmq puller that is full would drop us for not hearing from us.
-                Beat::Ping => self.link.outbox.borrow_mut().put_command(command::ping(0)),
+                Beat::Ping => self.link.outbox.borrow_mut().put_ping(command::ping(0)),
                 Beat::Gone => return Err(Why::Lost(Error::new(code::TIMEOUT, "the peer went silent"))),
             }
         }

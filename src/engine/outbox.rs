@@ -27,7 +27,14 @@ pub struct Sent {
 enum Chunk {
     Packed(Packed),
     Large(Large),
-    Command(Vec<u8>),
+    Command(Command),
+}
+
+/// A command, framed.
+#[derive(Debug)]
+struct Command {
+    bytes: Vec<u8>,
+    is_ping: bool,
 }
 
 /// Small jobs, framed back to back.
@@ -71,7 +78,7 @@ impl Chunk {
         match self {
             Self::Packed(packed) => packed.bytes.len(),
             Self::Large(large) => large.length(),
-            Self::Command(bytes) => bytes.len(),
+            Self::Command(command) => command.bytes.len(),
         }
     }
 }
@@ -118,10 +125,19 @@ impl Outbox {
         self.chunks.push_back(Chunk::Large(large));
     }
 
-    /// Appends a command, framed.
-    pub fn put_command(&mut self, bytes: Vec<u8>) {
-        self.unwritten += bytes.len();
-        self.chunks.push_back(Chunk::Command(bytes));
+    /// Appends a PONG, framed.
+    pub fn put_pong(&mut self, bytes: Vec<u8>) {
+        self.put_command(Command { bytes, is_ping: false });
+    }
+
+    /// Appends a PING, framed. [`Outbox::advance`] tells when it leaves.
+    pub fn put_ping(&mut self, bytes: Vec<u8>) {
+        self.put_command(Command { bytes, is_ping: true });
+    }
+
+    fn put_command(&mut self, command: Command) {
+        self.unwritten += command.bytes.len();
+        self.chunks.push_back(Chunk::Command(command));
     }
 
     /// What is to be written next, as far as `slices` has room; returns how many it filled.
@@ -140,16 +156,16 @@ impl Outbox {
         for chunk in self.chunks.iter().take(most) {
             match chunk {
                 Chunk::Packed(packed) => add(&packed.bytes),
-                Chunk::Command(bytes) => add(bytes),
+                Chunk::Command(command) => add(&command.bytes),
                 Chunk::Large(large) => large.parts().for_each(&mut add),
             }
         }
         filled
     }
 
-    /// Notes that so many bytes were written. Tells each job that is on its way now, and returns whether a command is.
+    /// Notes that so many bytes were written. Tells each job that is on its way now, and returns whether a PING is.
     pub fn advance(&mut self, mut length: usize, mut left: impl FnMut(Sent)) -> bool {
-        let mut command_left = false;
+        let mut ping_left = false;
         self.unwritten -= length;
         while let Some(chunk) = self.chunks.front_mut() {
             let rest = chunk.length() - self.written;
@@ -175,11 +191,11 @@ impl Outbox {
                     self.spare = Some(packed);
                 }
                 Some(Chunk::Large(large)) => left(large.sent),
-                Some(Chunk::Command(_)) => command_left = true,
+                Some(Chunk::Command(command)) => ping_left |= command.is_ping,
                 None => {}
             }
         }
-        command_left
+        ping_left
     }
 
     /// Takes back the jobs of which no byte is written, in order. Commands stay, and so does a job that was cut.
@@ -273,11 +289,11 @@ mod tests {
             outbox.put(job, Sent { number, cost: job.cost() });
             (at, number) = (next, number + 1);
         }
-        outbox.put_command(b"\x04\x05\x04PONG".to_vec());
+        outbox.put_ping(b"\x04\x05\x04PING".to_vec());
         outbox.put_large(batch(&[&[b"head", &large]]), Sent { number, cost: 1 });
         outbox.put(small.job(Place::default()).expect("one").0, Sent { number: number + 1, cost: 3 });
         let mut wire =
-            b"\x00\x03one\x01\x03two\x00\x05parts\x00\x00\x04\x05\x04PONG\x01\x04head\x02".to_vec();
+            b"\x00\x03one\x01\x03two\x00\x05parts\x00\x00\x04\x05\x04PING\x01\x04head\x02".to_vec();
         wire.extend((large.len() as u64).to_be_bytes());
         wire.extend(&large);
         wire.extend(b"\x00\x03one");
@@ -307,13 +323,13 @@ mod tests {
         for step in [1, 3, 5, 17, 70_000, 1 << 20] {
             let (mut outbox, wire) = filled();
             assert_eq!(outbox.unwritten(), wire.len());
-            let (mut written, mut left, mut commands) = (Vec::new(), Vec::new(), 0);
+            let (mut written, mut left, mut pings) = (Vec::new(), Vec::new(), 0);
             while outbox.unwritten() > 0 {
                 let bytes = next_bytes(&outbox, step);
-                commands += usize::from(outbox.advance(bytes.len(), |sent| left.push(sent.number)));
+                pings += usize::from(outbox.advance(bytes.len(), |sent| left.push(sent.number)));
                 written.extend(bytes);
             }
-            assert!(written == wire && left == [0, 1, 2, 3, 4] && commands == 1, "in steps of {step}");
+            assert!(written == wire && left == [0, 1, 2, 3, 4] && pings == 1, "in steps of {step}");
         }
     }
 

@@ -140,6 +140,24 @@ impl Pipe {
     }
 }
 
+/// Held by the tasks that a pipe can't live without. If one of them panics, which is a bug of ours, users are told that
+/// the pipe is closed instead of waiting for ever.
+pub(super) struct Alarm(pub(super) Arc<Pipe>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = Error::new(
+                code::INTERNAL,
+                "a task of the engine failed (a bug of zeropipe): the pipe is closed",
+            );
+            self.0.is_closed.store(true, SeqCst);
+            self.0.tell(&Event::Refused { side: Side::Push, address: String::new(), error });
+            self.0.tell(&Event::Closed);
+        }
+    }
+}
+
 /// What of a pipe lives on the I/O thread: does what is asked, one thing after the other.
 struct Keeper {
     pipe: Arc<Pipe>,
@@ -162,6 +180,7 @@ impl Keeper {
     }
 
     async fn keep(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let _alarm = Alarm(Arc::clone(&self.pipe));
         while let Some(request) = requests.recv().await {
             match request {
                 Request::Open(side, reply) => reply.send(self.open(side).await.map(|()| Tally::default())),

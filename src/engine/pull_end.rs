@@ -6,7 +6,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
@@ -21,7 +21,7 @@ use super::{
     nudge::Nudge,
     outbox::Sent,
     peer::{Board, Peer},
-    pipe::Pipe,
+    pipe::{Alarm, Pipe},
 };
 use crate::{
     batch::{Batch, Builder, Job, LARGE, MAX_FRAMES, Place},
@@ -225,20 +225,13 @@ struct State {
 impl PullEnd {
     /// A pull end without connections, which serves the port's consumers until `stop`.
     pub fn start(pipe: Arc<Pipe>, stop: watch::Receiver<bool>) -> Rc<Self> {
-        let end = Rc::new(Self { pipe, state: RefCell::default(), stop });
-        spawn_local(Self::serve(Rc::downgrade(&end), Arc::clone(&end.pipe), end.stop.clone()));
+        let end = Rc::new(Self { pipe, state: RefCell::default(), stop: stop.clone() });
+        let (weak, pipe) = (Rc::downgrade(&end), Arc::clone(&end.pipe));
+        spawn_local(async move {
+            let _alarm = Alarm(Arc::clone(&pipe));
+            pipe.pull.nudge.watch(stop, || weak.upgrade().map(|end| end.deal())).await;
+        });
         end
-    }
-
-    async fn serve(end: Weak<Self>, pipe: Arc<Pipe>, mut stop: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                () = pipe.pull.nudge.rung() => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-            let Some(end) = end.upgrade() else { return };
-            end.deal();
-        }
     }
 
     /// Ends every connection; how many jobs had arrived that nobody has begun with.

@@ -7,7 +7,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
@@ -22,7 +22,7 @@ use super::{
     nudge::Nudge,
     outbox::Sent,
     peer::{Board, Peer},
-    pipe::Pipe,
+    pipe::{Alarm, Pipe},
     queue::{Lot, Queue},
 };
 use crate::{
@@ -159,20 +159,13 @@ struct Drain {
 impl PushEnd {
     /// A push end without connections, which takes in what the port is sent until `stop`.
     pub fn start(pipe: Arc<Pipe>, stop: watch::Receiver<bool>) -> Rc<Self> {
-        let end = Rc::new(Self { pipe, state: RefCell::default(), stop });
-        spawn_local(Self::serve(Rc::downgrade(&end), Arc::clone(&end.pipe), end.stop.clone()));
+        let end = Rc::new(Self { pipe, state: RefCell::default(), stop: stop.clone() });
+        let (weak, pipe) = (Rc::downgrade(&end), Arc::clone(&end.pipe));
+        spawn_local(async move {
+            let _alarm = Alarm(Arc::clone(&pipe));
+            pipe.push.nudge.watch(stop, || weak.upgrade().map(|end| end.take_in())).await;
+        });
         end
-    }
-
-    async fn serve(end: Weak<Self>, pipe: Arc<Pipe>, mut stop: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                () = pipe.push.nudge.rung() => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-            let Some(end) = end.upgrade() else { return };
-            end.take_in();
-        }
     }
 
     /// Answers when everything that was sent so far is delivered.
