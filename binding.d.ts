@@ -15,6 +15,8 @@ export declare class NativePipe {
   constructor(options: NativeOptions, wake: (arg: number) => void)
   /** The pipe that all threads of the process share; `options` count only for whoever is the first. */
   static shared(options: NativeOptions, wake: (arg: number) => void): NativePipe
+  /** Leaves the pipe, which is closed: nothing is told or asked any more, and all of it can be freed. */
+  leave(): void
   /** Opens an end; the answer to `id` comes when it listens, or can't. */
   open(pushes: boolean, id: number): void
   /** The answer to `id` comes when everything sent so far is delivered. */

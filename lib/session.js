@@ -170,7 +170,7 @@ class Session {
     await Promise.race([Promise.all(this.waiting.map(entry => entry.settled)), this.lingerOver])
     this.packer?.flush()
     const finished = this.ask(id => this.native.close(Infinity, id))
-    this.lingerOver.then(() => this.ask(id => this.native.close(0, id)))
+    this.lingerOver.then(() => this.isClosed || this.ask(id => this.native.close(0, id)))
     const { givenUp, dropped } = await finished
     clearTimeout(patience)
     clearTimeout(this.lingerTimer)
@@ -202,6 +202,7 @@ class Session {
     this.tellWatchers()
     this.endOver()
     exit.unwatch(this)
+    this.leaveIfAnswered()
     return this.unpacker.forget()
   }
 
@@ -255,6 +256,7 @@ class Session {
 
   /** Asks the engine; the answer comes by mail. */
   ask (question) {
+    if (this.isClosed) return Promise.reject(this.closedError())
     const id = ++this.lastQuestion
     this.hold()
     return new Promise((resolve, reject) => {
@@ -279,6 +281,7 @@ class Session {
         case 'answer':
           this.questions.get(mail.id)(mail)
           this.questions.delete(mail.id)
+          this.leaveIfAnswered()
           break
         case 'closing': // perhaps by another thread
           this.isClosing = true
@@ -293,6 +296,11 @@ class Session {
           this.tellWatchers()
       }
     }
+  }
+
+  /** Once it is over and every question is answered, the engine needs to know of us no more, nor we of it. */
+  leaveIfAnswered () {
+    if (this.isClosed && this.questions.size === 0) this.native.leave()
   }
 
   tellWatchers () {

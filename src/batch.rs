@@ -56,7 +56,7 @@ impl Batch {
                 frames = 0;
             }
         }
-        if frames != 0 {
+        if frames != 0 || jobs == 0 {
             return invalid("last job lacks its end");
         }
         if last as usize != slab.len() {
@@ -253,7 +253,9 @@ mod tests {
     #[test]
     fn ends_that_do_not_fit_their_slab_are_refused() {
         assert!(Batch::new(vec![0; 4], vec![2, 4]).is_ok());
-        for (slab, ends) in [(4, vec![2]), (4, vec![3, 2]), (4, vec![4 | MORE]), (4, vec![5]), (1, vec![])] {
+        for (slab, ends) in
+            [(4, vec![2]), (4, vec![3, 2]), (4, vec![4 | MORE]), (4, vec![5]), (1, vec![]), (0, vec![])]
+        {
             assert!(Batch::new(vec![0; slab], ends).is_err());
         }
         assert!(Batch::new(vec![], vec![MORE; MAX_FRAMES].into_iter().chain([0]).collect()).is_err());

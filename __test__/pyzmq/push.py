@@ -12,6 +12,9 @@ if "mix" in options:
         socket.send_multipart(job)
         tally.add(job)
     tell(tally=tally.get())
+    # Waits until everything has left. Python's own end doesn't: it drops what is still queued.
+    socket.close(linger=-1)
+    socket.context.term()
 else:
     for line in sys.stdin:
         socket.send_string(line.rstrip("\n"))

@@ -2,14 +2,14 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use napi::{Env, Error, Result, bindgen_prelude::Function};
+use napi::{CleanupEnvHook, Env, Error, Result, bindgen_prelude::Function};
 use napi_derive::napi;
 
 use super::{
@@ -17,16 +17,22 @@ use super::{
     stats::NativeStats,
     wake::{Mail, Wake},
 };
-use crate::engine::{
-    event::{Handle, Side},
-    pipe::Pipe,
-    pull_end::Consumer,
+use crate::{
+    config::Config,
+    engine::{
+        event::{Handle, Side},
+        pipe::Pipe,
+        pull_end::Consumer,
+    },
+    error,
 };
 
 /// A pipe as one JavaScript thread holds it. Its other halves are in `push_end` and `pull_end`.
 #[napi]
 pub struct NativePipe {
     pub(super) seat: Arc<Seat>,
+    /// The end of a worker thread runs no finalizer soon enough.
+    at_end_of_thread: Option<CleanupEnvHook<Weak<Seat>>>,
 }
 
 /// What is given up when the thread, or its last reference to the pipe, goes.
@@ -43,6 +49,7 @@ impl Seat {
             let handle: Arc<dyn Handle> = self.wake.clone();
             self.pipe.pull.leave(&self.consumer);
             self.pipe.detach(&handle);
+            self.wake.leave();
         }
     }
 }
@@ -58,29 +65,39 @@ impl NativePipe {
     /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail.
     #[napi(constructor, catch_unwind)]
     pub fn new(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
-        let config = options.config().map_err(to_napi)?;
-        Self::sit(env, Pipe::new(config).map_err(to_napi)?, wake)
+        Self::sit(env, options, wake, Pipe::new)
     }
 
     /// The pipe that all threads of the process share; `options` count only for whoever is the first.
     #[napi(factory, catch_unwind)]
     pub fn shared(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
-        let config = options.config().map_err(to_napi)?;
-        Self::sit(env, Pipe::shared(move || config).map_err(to_napi)?, wake)
+        Self::sit(env, options, wake, Pipe::shared)
     }
 
-    fn sit(env: Env, pipe: Arc<Pipe>, wake: Function<'_, u32, ()>) -> Result<Self> {
+    fn sit(
+        env: Env,
+        options: NativeOptions,
+        wake: Function<'_, u32, ()>,
+        open: fn(Config, Arc<dyn Handle>) -> std::result::Result<Arc<Pipe>, error::Error>,
+    ) -> Result<Self> {
+        let config = options.config().map_err(to_napi)?;
         let wake = Wake::new(wake)?;
-        pipe.attach(wake.clone());
+        let pipe = open(config, wake.clone()).map_err(to_napi)?;
         let consumer = pipe.pull.join(wake.clone());
         let seat = Arc::new(Seat { pipe, wake, consumer, is_left: AtomicBool::new(false) });
-        // The end of a worker thread runs no finalizer soon enough.
-        env.add_env_cleanup_hook(Arc::downgrade(&seat), |seat| {
+        let at_end_of_thread = env.add_env_cleanup_hook(Arc::downgrade(&seat), |seat| {
             if let Some(seat) = seat.upgrade() {
                 seat.leave();
             }
         })?;
-        Ok(Self { seat })
+        Ok(Self { seat, at_end_of_thread: Some(at_end_of_thread) })
+    }
+
+    /// Leaves the pipe, which is closed: nothing is told or asked any more, and all of it can be freed.
+    #[napi(catch_unwind)]
+    pub fn leave(&mut self, env: Env) -> Result<()> {
+        self.seat.leave();
+        self.at_end_of_thread.take().map_or(Ok(()), |hook| env.remove_env_cleanup_hook(hook))
     }
 
     /// Opens an end; the answer to `id` comes when it listens, or can't.
@@ -137,6 +154,6 @@ impl NativePipe {
 }
 
 /// For what can't go wrong unless `lib/options.js` is wrong, or the system has no more threads.
-fn to_napi(error: crate::error::Error) -> Error {
+fn to_napi(error: error::Error) -> Error {
     Error::from_reason(format!("{}: {}", error.code, error.text))
 }

@@ -31,7 +31,8 @@ type Callback = ThreadsafeFunction<(), (), u32, Status, false, true>;
 pub struct Wake {
     /// What it has been asked to look at and has not yet.
     bits: Arc<AtomicU32>,
-    function: Callback,
+    /// Gone once the thread has left: it would keep everything that JavaScript's function refers to.
+    function: Mutex<Option<Callback>>,
     mail: Mutex<Mailbox>,
 }
 
@@ -70,7 +71,7 @@ impl Wake {
             .weak::<true>()
             .callee_handled::<false>()
             .build_callback(move |_| Ok(own.swap(0, SeqCst)))?;
-        Ok(Arc::new(Self { bits, function, mail: Mutex::default() }))
+        Ok(Arc::new(Self { bits, function: Mutex::new(Some(function)), mail: Mutex::default() }))
     }
 
     /// A reply that arrives as an answer to question `id`.
@@ -97,11 +98,22 @@ impl Wake {
 
     /// Whether the function keeps the process alive.
     pub fn hold(&self, env: &Env, hold: bool) -> Result<()> {
+        let function = self.function();
+        let Some(function) = &*function else { return Ok(()) };
         let change =
             if hold { sys::napi_ref_threadsafe_function } else { sys::napi_unref_threadsafe_function };
         // SAFETY: `env` is the one of the calling JavaScript thread, which is the one the function was made on, and
-        // the function is live for as long as `self`.
-        check_status!(unsafe { change(env.raw(), self.function.raw()) })
+        // the function is live for as long as it stands here.
+        check_status!(unsafe { change(env.raw(), function.raw()) })
+    }
+
+    /// Calls nobody any more.
+    pub fn leave(&self) {
+        self.function().take();
+    }
+
+    fn function(&self) -> std::sync::MutexGuard<'_, Option<Callback>> {
+        self.function.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mail(&self) -> std::sync::MutexGuard<'_, Mailbox> {
@@ -111,9 +123,11 @@ impl Wake {
 
 impl Handle for Wake {
     fn raise(&self, bits: u32) {
-        if self.bits.fetch_or(bits, SeqCst) == 0 {
+        if self.bits.fetch_or(bits, SeqCst) == 0
+            && let Some(function) = &*self.function()
+        {
             // Refused only while the thread ends, and then nobody is left to look.
-            let _ = self.function.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            let _ = function.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }
     }
 

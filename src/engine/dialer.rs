@@ -35,7 +35,7 @@ pub async fn dial(endpoint: Endpoint, end: Rc<dyn End>, mut stop: watch::Receive
             _ = stop.wait_for(|stop| *stop) => return,
         };
         if let Some(connection) = connection
-            && matches!(connection.run().await, Outcome::Left)
+            && matches!(connection.run().await, Outcome::Useful)
         {
             pause = PAUSE;
         }
@@ -84,7 +84,7 @@ async fn connect(target: &Target) -> io::Result<BoxStream> {
 fn is_nobody_there(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound,
-        TimedOut,
+        TimedOut, WouldBlock,
     };
     matches!(
         error.kind(),
@@ -95,6 +95,7 @@ fn is_nobody_there(error: &io::Error) -> bool {
             | NotFound
             | HostUnreachable
             | NetworkUnreachable
+            | WouldBlock
     )
 }
 

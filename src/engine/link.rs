@@ -18,7 +18,7 @@ use std::{
 use bytes::BufMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::{Instant, Sleep, sleep_until, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -45,6 +45,9 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a connection that was ended in order is still read, so that what was written last arrives: closed with
 /// bytes unread, TCP would throw away what it has not sent yet.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A connection that lasted so long was of use, even if no job has moved.
+const USEFUL: Duration = Duration::from_secs(5);
 
 /// What is read at once.
 const READ_BUFFER: usize = 128 * 1024;
@@ -146,10 +149,10 @@ impl Link {
 /// How a connection went.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It ended before or by a violation: the peer is not one we can talk to.
-    Refused,
-    /// It worked until it ended.
-    Left,
+    /// It was of some use: jobs moved, or it lasted.
+    Useful,
+    /// It was not, or the peer broke a rule.
+    Useless,
 }
 
 /// Shakes hands; returns what was read beyond the handshake.
@@ -201,6 +204,8 @@ pub struct Connection {
     sent: Vec<Sent>,
     /// What was read with the end of the handshake.
     first: Vec<u8>,
+    /// Runs once the connection is to end: a peer that takes nothing any more must not keep it.
+    farewell: Option<Pin<Box<Sleep>>>,
 }
 
 /// Takes a link out of its end however its task ends, by a panic too.
@@ -267,6 +272,7 @@ impl Connection {
             pongs: 0,
             sent: Vec::new(),
             first,
+            farewell: None,
         }
     }
 
@@ -274,6 +280,7 @@ impl Connection {
     pub async fn run(mut self) -> Outcome {
         let (end, link) = (Rc::clone(&self.end), Rc::clone(&self.link));
         let (side, address, identity) = (end.side(), link.peer.address.clone(), link.peer.identity.clone());
+        let began = Instant::now();
         end.joined(&link);
         let membership = Membership(&end, &link);
         end.tell(Event::Join { side, address: address.clone(), identity: identity.clone() });
@@ -283,12 +290,14 @@ impl Connection {
             Err(why) => why,
         };
         drop(membership);
+        let was_useful = link.peer.jobs() > 0 || began.elapsed() > USEFUL;
+        let by_its_use = if was_useful { Outcome::Useful } else { Outcome::Useless };
         let (reason, outcome) = match why {
-            Why::Ended => (Error::new(code::CLOSED, "closed by this side"), Outcome::Left),
-            Why::Lost(error) => (error, Outcome::Left),
+            Why::Ended => (Error::new(code::CLOSED, "closed by this side"), by_its_use),
+            Why::Lost(error) => (error, by_its_use),
             Why::Violation(error) => {
                 end.tell(Event::Refused { side, address: address.clone(), error: error.clone() });
-                (error, Outcome::Refused)
+                (error, Outcome::Useless)
             }
         };
         let is_ours = reason.code == code::CLOSED;
@@ -327,8 +336,11 @@ impl Connection {
                 break;
             }
         }
-        if self.link.ending.get() && self.link.outbox.borrow().unwritten() == 0 {
-            return Err(Why::Ended);
+        if self.link.ending.get() {
+            let farewell = self.farewell.get_or_insert_with(|| Box::pin(sleep(GOODBYE)));
+            if self.link.outbox.borrow().unwritten() == 0 || farewell.as_mut().poll(cx).is_ready() {
+                return Err(Why::Ended);
+            }
         }
         Ok(())
     }

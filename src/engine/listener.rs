@@ -48,7 +48,10 @@ pub async fn listen(
                 let address = endpoint.to_string();
                 let error = Error::system(&error, &address);
                 end.tell(Event::Refused { side: end.side(), address, error });
-                sleep(BREATHER).await;
+                tokio::select! {
+                    () = sleep(BREATHER) => {}
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
             }
         }
     }

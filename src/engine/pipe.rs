@@ -48,6 +48,10 @@ enum Request {
     Open(Side, Reply),
     Drain(Reply),
     Close(Option<Duration>, Reply),
+    /// The last user is gone.
+    Orphaned,
+    /// Everything is delivered that was there when the last user went.
+    Drained,
 }
 
 /// For the clock; it overflows on much more.
@@ -57,14 +61,14 @@ const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 static DEFAULT: Mutex<Option<Arc<Pipe>>> = Mutex::new(None);
 
 impl Pipe {
-    /// A pipe of its own, not opened yet.
-    pub fn new(config: Config) -> Result<Arc<Self>, Error> {
+    /// A pipe of its own with its first user, not opened yet.
+    pub fn new(config: Config, handle: Arc<dyn Handle>) -> Result<Arc<Self>, Error> {
         let (requests, receiver) = mpsc::unbounded_channel();
         let pipe = Arc::new(Self {
             config,
             push: PushPort::default(),
             pull: PullPort::default(),
-            handles: Mutex::default(),
+            handles: Mutex::new(vec![handle]),
             requests,
             is_closed: AtomicBool::new(false),
         });
@@ -75,18 +79,23 @@ impl Pipe {
         Ok(pipe)
     }
 
-    /// The pipe that all threads share; made by the first who asks, and again after it was closed.
-    pub fn shared(config: impl FnOnce() -> Config) -> Result<Arc<Self>, Error> {
+    /// The pipe that all threads share, with one more user; made by the first who asks, and again after it was closed.
+    pub fn shared(config: Config, handle: Arc<dyn Handle>) -> Result<Arc<Self>, Error> {
         let mut shared = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipe) = shared.as_ref().filter(|pipe| !pipe.is_closed()) {
+        if let Some(pipe) = shared.as_ref().filter(|pipe| pipe.attach(&handle)) {
             return Ok(Arc::clone(pipe));
         }
-        Ok(Arc::clone(shared.insert(Self::new(config())?)))
+        Ok(Arc::clone(shared.insert(Self::new(config, handle)?)))
     }
 
-    /// A new user, who is told events from now on.
-    pub fn attach(&self, handle: Arc<dyn Handle>) {
-        self.handles().push(handle);
+    /// One more user, who is told events from now on; false if the pipe is closed, or about to be.
+    fn attach(&self, handle: &Arc<dyn Handle>) -> bool {
+        let mut handles = self.handles();
+        if self.is_closed() {
+            return false;
+        }
+        handles.push(Arc::clone(handle));
+        true
     }
 
     /// A user is gone. A pipe without users delivers what it has accepted, and closes.
@@ -94,8 +103,17 @@ impl Pipe {
         let mut handles = self.handles();
         handles.retain(|other| !Arc::ptr_eq(other, handle));
         if handles.is_empty() {
-            self.close(None, Reply::new(|_| {}));
+            self.request(Request::Orphaned);
         }
+    }
+
+    /// Whether nobody uses it; then nobody will any more.
+    fn give_away(&self) -> bool {
+        let handles = self.handles();
+        if handles.is_empty() {
+            self.is_closed.store(true, SeqCst);
+        }
+        handles.is_empty()
     }
 
     /// Opens an end, if it isn't open: answers when every bind listens. After a failure it can be tried again.
@@ -111,6 +129,9 @@ impl Pipe {
     /// Closes both ends, after delivering for at most `linger` (`None`: for as long as it takes). Answers with
     /// what became of the rest.
     pub fn close(&self, linger: Option<Duration>, reply: Reply) {
+        let handles = self.handles();
+        self.is_closed.store(true, SeqCst);
+        drop(handles);
         self.request(Request::Close(linger, reply));
     }
 
@@ -188,8 +209,14 @@ impl Keeper {
                     Some(push) => push.drain(reply),
                     None => reply.send(Ok(Tally::default())),
                 },
+                Request::Orphaned if self.pipe.handles().is_empty() => self.orphan(),
+                Request::Drained if self.pipe.push.waiting() == 0 && self.pipe.give_away() => {
+                    self.close(None, &mut requests).await;
+                    break;
+                }
+                // Somebody has taken it over meanwhile.
+                Request::Orphaned | Request::Drained => {}
                 Request::Close(linger, reply) => {
-                    self.pipe.is_closed.store(true, SeqCst);
                     self.pipe.tell(&Event::Closing);
                     let tally = self.close(linger, &mut requests).await;
                     reply.send(Ok(tally));
@@ -227,6 +254,22 @@ impl Keeper {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Nobody is left to take jobs, so the pull end goes at once; the push end first delivers what it has.
+    fn orphan(&mut self) {
+        if let Some(pull) = self.pull.take() {
+            self.stop_pull.send_replace(true);
+            pull.close();
+            self.stop_pull = watch::Sender::new(false);
+            self.pipe.pull.bound.write(Vec::clear);
+        }
+        let pipe = Arc::clone(&self.pipe);
+        let drained = Reply::new(move |_| pipe.request(Request::Drained));
+        match &self.push {
+            Some(push) => push.drain(drained),
+            None => drained.send(Ok(Tally::default())),
+        }
     }
 
     /// A port that the system chooses can only be meant as the one that our own push end got: so that end opens too.
@@ -298,6 +341,7 @@ fn refuse(request: Request) {
         // Closing what is closed is no mistake.
         Request::Close(_, reply) => reply.send(Ok(Tally::default())),
         Request::Open(_, reply) | Request::Drain(reply) => reply.send(closed),
+        Request::Orphaned | Request::Drained => {}
     }
 }
 

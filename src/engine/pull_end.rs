@@ -65,46 +65,75 @@ impl Sources {
 
 /// One user of a pull end: the loops and handlers of one thread.
 pub struct Consumer {
-    ready: Mutex<VecDeque<Delivery>>,
-    /// What was taken last. Shared with the I/O thread, so that it can be given to others if the consumer goes.
-    in_hand: Mutex<Option<Delivery>>,
-    /// How many frames of it the consumer has begun with. JavaScript writes it: see `lib/unpacker.js`.
+    tray: Mutex<Tray>,
+    /// How many frames of what it has in hand the consumer has begun with. JavaScript writes it: see `lib/unpacker.js`.
     pub begun: Arc<AtomicU32>,
-    waits: AtomicBool,
-    /// Whether it wants jobs at all.
-    is_active: AtomicBool,
     handle: Arc<dyn Handle>,
+}
+
+/// What lies before a consumer.
+#[derive(Default)]
+struct Tray {
+    mood: Mood,
+    ready: VecDeque<Delivery>,
+    /// What was taken last: to be given to others if the consumer goes.
+    in_hand: Option<Delivery>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    /// It wants no jobs.
+    #[default]
+    Away,
+    /// It works, and will come for more.
+    Busy,
+    /// It waits, and is to be woken.
+    Waiting,
+}
+
+impl Tray {
+    fn wants(&self) -> bool {
+        let bytes: usize = self.ready.iter().map(|delivery| delivery.batch.slab().len()).sum();
+        self.mood != Mood::Away && self.ready.len() < READY && bytes < READY * LARGE
+    }
+
+    /// Everything that was not begun with, in order.
+    fn clear(&mut self, begun: usize) -> Vec<Delivery> {
+        let in_hand = self.in_hand.take().and_then(|delivery| delivery.behind(begun));
+        in_hand.into_iter().chain(self.ready.drain(..)).collect()
+    }
 }
 
 impl Consumer {
     /// Who sent the job with that index in what was taken last.
     pub fn source(&self, job: usize) -> Option<Arc<Peer>> {
-        self.in_hand().as_ref()?.sources.of(job).cloned()
+        self.tray().in_hand.as_ref()?.sources.of(job).cloned()
     }
 
-    fn ready(&self) -> std::sync::MutexGuard<'_, VecDeque<Delivery>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn in_hand(&self) -> std::sync::MutexGuard<'_, Option<Delivery>> {
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tray(&self) -> std::sync::MutexGuard<'_, Tray> {
+        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes away what was made ready for it: how many jobs that is. What it has in hand it counts itself.
     fn close(&self) -> usize {
-        self.in_hand().take();
-        self.ready().drain(..).map(|delivery| delivery.jobs()).sum()
+        let mut tray = self.tray();
+        tray.in_hand = None;
+        tray.ready.drain(..).map(|delivery| delivery.jobs()).sum()
     }
 
-    fn wants(&self) -> bool {
-        self.is_active.load(SeqCst) && self.ready().len() < READY
-    }
-
-    fn give(&self, delivery: Delivery) {
-        self.ready().push_back(delivery);
-        if self.waits.swap(false, SeqCst) {
-            self.handle.raise(JOBS);
+    /// Gives it jobs, unless it has gone away meanwhile.
+    fn give(&self, delivery: Delivery) -> Result<(), Delivery> {
+        let mut tray = self.tray();
+        match tray.mood {
+            Mood::Away => return Err(delivery),
+            Mood::Busy => {}
+            Mood::Waiting => {
+                tray.mood = Mood::Busy;
+                self.handle.raise(JOBS);
+            }
         }
+        tray.ready.push_back(delivery);
+        Ok(())
     }
 }
 
@@ -127,29 +156,19 @@ pub struct PullPort {
 impl PullPort {
     /// A new user of the end.
     pub fn join(&self, handle: Arc<dyn Handle>) -> Arc<Consumer> {
-        let consumer = Arc::new(Consumer {
-            ready: Mutex::default(),
-            in_hand: Mutex::default(),
-            begun: Arc::default(),
-            waits: AtomicBool::new(false),
-            is_active: AtomicBool::new(false),
-            handle,
-        });
+        let consumer = Arc::new(Consumer { tray: Mutex::default(), begun: Arc::default(), handle });
         self.consumers().push(Arc::clone(&consumer));
         consumer
     }
 
     /// The next jobs. With `wait`, if there are none, [`JOBS`] is raised as soon as there are.
     pub fn take(&self, consumer: &Consumer, wait: bool) -> Option<Delivery> {
-        *consumer.in_hand() = None;
+        let mut tray = consumer.tray();
         consumer.begun.store(0, SeqCst);
-        consumer.is_active.store(true, SeqCst);
-        consumer.waits.store(wait, SeqCst);
-        let delivery = consumer.ready().pop_front();
-        if delivery.is_some() {
-            consumer.waits.store(false, SeqCst);
-            consumer.in_hand().clone_from(&delivery);
-        }
+        let delivery = tray.ready.pop_front();
+        tray.in_hand.clone_from(&delivery);
+        tray.mood = if wait && delivery.is_none() { Mood::Waiting } else { Mood::Busy };
+        drop(tray);
         // With others around, what they have not begun with may be had too.
         if self.is_stocked.load(SeqCst) || delivery.is_none() && self.consumers().len() > 1 {
             self.nudge.ring();
@@ -159,17 +178,11 @@ impl PullPort {
 
     /// The consumer wants no more for now; what it has not begun with goes to others, or waits for it.
     pub fn release(&self, consumer: &Consumer) {
-        consumer.is_active.store(false, SeqCst);
-        consumer.waits.store(false, SeqCst);
-        let begun = consumer.begun.load(SeqCst) as usize;
-        let in_hand = consumer.in_hand().take().and_then(|delivery| delivery.behind(begun));
-        let ready = std::mem::take(&mut *consumer.ready());
-        {
-            let mut returned = self.returned();
-            for delivery in in_hand.into_iter().chain(ready).rev() {
-                returned.push_front(delivery);
-            }
-        }
+        let mut tray = consumer.tray();
+        tray.mood = Mood::Away;
+        let left = tray.clear(consumer.begun.load(SeqCst) as usize);
+        drop(tray);
+        self.put_back(left);
         self.nudge.ring();
     }
 
@@ -182,6 +195,12 @@ impl PullPort {
     /// How many jobs have been given to consumers.
     pub fn received(&self) -> u64 {
         self.received.load(Relaxed)
+    }
+
+    /// Before everything else that waits, in this order.
+    fn put_back(&self, deliveries: Vec<Delivery>) {
+        let mut returned = self.returned();
+        deliveries.into_iter().rev().for_each(|delivery| returned.push_front(delivery));
     }
 
     fn consumers(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Consumer>>> {
@@ -199,12 +218,18 @@ impl Delivery {
         self.batch.jobs_behind(self.at)
     }
 
-    /// The jobs behind so many frames, if there are any.
-    fn behind(mut self, frames: usize) -> Option<Self> {
-        while self.at.frame() < frames {
-            self.at = self.batch.job(self.at)?.1;
+    /// The jobs behind so many frames, if there are any: copied, because the slab is lent to JavaScript.
+    fn behind(self, frames: usize) -> Option<Self> {
+        let (mut builder, mut peers, mut index) = (Builder::default(), Vec::new(), 0);
+        let mut at = Place::default();
+        while let Some((job, next)) = self.batch.job(at) {
+            if at.frame() >= frames {
+                builder.put(job);
+                peers.extend(self.sources.of(index).cloned());
+            }
+            (at, index) = (next, index + 1);
         }
-        self.batch.job(self.at).is_some().then_some(self)
+        Some(Self { batch: builder.take()?, at: Place::default(), sources: Sources::Each(peers) })
     }
 }
 
@@ -258,13 +283,16 @@ impl PullEnd {
                 let Some(delivery) = port.returned().pop_front().or_else(|| state.next_delivery()) else {
                     break;
                 };
-                consumer.give(delivery);
+                if let Err(refused) = consumer.give(delivery) {
+                    port.put_back(vec![refused]);
+                }
             }
-            let is_stocked = !state.round.is_empty() || !port.returned().is_empty();
+            let has_more = !state.round.is_empty();
             drop(state);
-            if !is_stocked {
-                level_out(&consumers);
+            if !has_more && port.returned().is_empty() {
+                self.level_out(&consumers);
             }
+            let is_stocked = has_more || !port.returned().is_empty();
             // Said first and looked at afterwards, so that a consumer that takes its last batch meanwhile is seen.
             port.is_stocked.store(is_stocked, SeqCst);
             if !is_stocked || next_consumer(&consumers).is_none() {
@@ -272,23 +300,24 @@ impl PullEnd {
             }
         }
     }
+
+    /// Gives a consumer that waits what was made ready for one that is busy.
+    fn level_out(&self, consumers: &[Arc<Consumer>]) {
+        for idle in consumers.iter().filter(|consumer| consumer.tray().mood == Mood::Waiting) {
+            let others = consumers.iter().filter(|other| !Arc::ptr_eq(idle, other));
+            let spare = others.into_iter().find_map(|busy| busy.tray().ready.pop_back());
+            if let Some(Err(refused)) = spare.map(|delivery| idle.give(delivery)) {
+                self.port().put_back(vec![refused]);
+            }
+        }
+    }
 }
 
 /// Whoever waits comes first, then whoever has room.
 fn next_consumer(consumers: &[Arc<Consumer>]) -> Option<&Arc<Consumer>> {
-    let waits = |consumer: &&Arc<Consumer>| consumer.waits.load(SeqCst) && consumer.wants();
-    consumers.iter().find(waits).or_else(|| consumers.iter().find(|consumer| consumer.wants()))
-}
-
-/// Gives a consumer that waits what was made ready for one that is busy.
-fn level_out(consumers: &[Arc<Consumer>]) {
-    for idle in consumers.iter().filter(|consumer| consumer.waits.load(SeqCst)) {
-        let spare =
-            consumers.iter().find_map(|busy| (!Arc::ptr_eq(idle, busy)).then(|| busy.ready().pop_back())?);
-        if let Some(delivery) = spare {
-            idle.give(delivery);
-        }
-    }
+    let wants = |consumer: &&Arc<Consumer>| consumer.tray().wants();
+    let waits = |consumer: &&Arc<Consumer>| consumer.tray().mood == Mood::Waiting;
+    consumers.iter().find(waits).or_else(|| consumers.iter().find(wants))
 }
 
 impl State {

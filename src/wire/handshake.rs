@@ -8,6 +8,9 @@ use super::{
 };
 use crate::error::{Error, code};
 
+/// The longest name a peer may give itself (RFC 37: "an identity is 0 to 255 octets").
+const MAX_IDENTITY: usize = 255;
+
 /// The socket types that take part in a pipeline (RFC 30).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketType {
@@ -141,12 +144,15 @@ impl Handshake {
             let reason = format!(
                 "a {} talks to a {wanted}, not to {:?}",
                 self.hello.socket_type.name(),
-                String::from_utf8_lossy(told)
+                String::from_utf8_lossy(&told[..told.len().min(MAX_IDENTITY)])
             );
             self.output.extend_from_slice(&command::error(&reason));
             return Err(Error::new(code::INCOMPATIBLE, reason));
         }
         let identity = properties.get("Identity").unwrap_or_default().to_vec();
+        if identity.len() > MAX_IDENTITY {
+            return Err(violation(format!("an identity of {} bytes", identity.len())));
+        }
         Ok(Peer { identity, heartbeats: self.minor.is_some_and(|minor| minor >= 1) })
     }
 }
