@@ -54,6 +54,9 @@ impl Seat {
     }
 }
 
+/// Makes a pipe, or joins one.
+type Open = fn(Config, Arc<dyn Handle>) -> std::result::Result<Arc<Pipe>, error::Error>;
+
 impl Drop for NativePipe {
     fn drop(&mut self) {
         self.seat.leave();
@@ -74,12 +77,7 @@ impl NativePipe {
         Self::sit(env, options, wake, Pipe::shared)
     }
 
-    fn sit(
-        env: Env,
-        options: NativeOptions,
-        wake: Function<'_, u32, ()>,
-        open: fn(Config, Arc<dyn Handle>) -> std::result::Result<Arc<Pipe>, error::Error>,
-    ) -> Result<Self> {
+    fn sit(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>, open: Open) -> Result<Self> {
         let config = options.config().map_err(to_napi)?;
         let wake = Wake::new(wake)?;
         let pipe = open(config, wake.clone()).map_err(to_napi)?;

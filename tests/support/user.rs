@@ -7,7 +7,7 @@ use zeropipe::{
     batch::Batch,
     config::Config,
     engine::{
-        event::{Event, Handle, Reply, Side},
+        event::{Event, Handle, Reply, Side, Tally},
         pipe::Pipe,
         pull_end::{Consumer, Delivery},
     },
@@ -41,9 +41,8 @@ pub struct User {
 
 impl User {
     pub fn new(config: Config) -> Self {
-        let pipe = Pipe::new(config).expect("the I/O thread runs");
         let ear = Arc::new(Ear::default());
-        pipe.attach(ear.clone());
+        let pipe = Pipe::new(config, ear.clone()).expect("the I/O thread runs");
         let consumer = pipe.pull.join(ear.clone());
         Self { pipe, ear, consumer }
     }
@@ -72,7 +71,7 @@ impl User {
             fits.then_some(())
         })
         .await;
-        self.pipe.push.send(batch);
+        self.pipe.push.send(batch).expect("the end is open");
     }
 
     /// The next jobs.
@@ -97,10 +96,10 @@ impl User {
 
     /// Delivers and closes; nothing may be given up.
     pub async fn close(&self) {
-        assert_eq!(self.ask(|reply| self.pipe.close(None, reply)).await, Ok(0));
+        assert_eq!(self.ask(|reply| self.pipe.close(None, reply)).await, Ok(Tally::default()));
     }
 
-    async fn ask(&self, question: impl FnOnce(Reply)) -> Result<u64, Error> {
+    async fn ask(&self, question: impl FnOnce(Reply)) -> Result<Tally, Error> {
         let (sender, receiver) = oneshot::channel();
         question(Reply::new(move |answer| sender.send(answer).expect("somebody waits for the answer")));
         receiver.await.expect("every question is answered")

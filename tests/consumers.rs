@@ -1,0 +1,131 @@
+//! Consumers that come and go while jobs are dealt lose none: what they had not begun with goes to others.
+
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "support/random.rs"]
+mod random;
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use zeropipe::{
+    batch::{Batch, Builder},
+    config::{Config, Sites},
+    engine::{
+        event::{Event, Handle, Reply, Side},
+        pipe::Pipe,
+        pull_end::Delivery,
+    },
+};
+
+const JOBS: u32 = 3_000_000;
+
+/// Wakes a thread.
+#[derive(Default)]
+struct Bell(Mutex<bool>, Condvar);
+
+impl Bell {
+    fn wait(&self, at_most: Duration) {
+        let rung = self.0.lock().expect("no panic");
+        let (mut rung, _) = self.1.wait_timeout_while(rung, at_most, |rung| !*rung).expect("no panic");
+        *rung = false;
+    }
+}
+
+impl Handle for Bell {
+    fn raise(&self, _: u32) {
+        *self.0.lock().expect("no panic") = true;
+        self.1.notify_all();
+    }
+
+    fn tell(&self, _: &Event) {}
+}
+
+fn open(config: Config, side: Side) -> Arc<Pipe> {
+    let pipe = Pipe::new(config, Arc::new(Bell::default())).expect("the I/O thread runs");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    pipe.open(side, Reply::new(move |answer| sender.send(answer).expect("somebody waits")));
+    receiver.recv().expect("answered").expect("it opens");
+    pipe
+}
+
+fn numbers(range: std::ops::Range<u32>) -> Batch {
+    let mut builder = Builder::default();
+    for number in range {
+        builder.slab().extend_from_slice(&number.to_le_bytes());
+        builder.end_frame(false);
+    }
+    builder.take().expect("some")
+}
+
+fn read(delivery: &Delivery) -> Vec<u32> {
+    let (mut at, mut found) = (delivery.at, Vec::new());
+    while let Some((job, next)) = delivery.batch.job(at) {
+        let bytes = job.frames().next().expect("a frame").0;
+        found.push(u32::from_le_bytes(bytes.try_into().expect("four bytes")));
+        at = next;
+    }
+    found
+}
+
+#[test]
+fn consumers_that_leave_while_jobs_are_dealt_lose_none() {
+    let inproc = |name: &str| format!("inproc://{name}").parse().expect("an endpoint");
+    let bind = |name| Sites { bind: vec![inproc(name)], ..Sites::default() };
+    let pushers: Vec<_> =
+        ["one", "two"].map(|name| open(Config { push: bind(name), ..Config::default() }, Side::Push)).into();
+    let connect = Sites { connect: vec![inproc("one"), inproc("two")], ..Sites::default() };
+    let puller = open(Config { pull: connect, ..Config::default() }, Side::Pull);
+    for (index, pusher) in pushers.iter().enumerate() {
+        let first = JOBS / 2 * index as u32;
+        for start in (first..first + JOBS / 2).step_by(1000) {
+            pusher.push.send(numbers(start..start + 1000)).expect("open");
+        }
+    }
+
+    // Some stay, and some take a little, begin with a part of it, and leave, again and again.
+    let (over, seen) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for seed in 0..2 {
+            let (over, seen, puller) = (&over, &seen, &puller);
+            scope.spawn(move || {
+                let mut random = random::Random::new(seed);
+                while !over.load(SeqCst) {
+                    let bell = Arc::new(Bell::default());
+                    let consumer = puller.pull.join(bell.clone());
+                    if let Some(delivery) = puller.pull.take(&consumer, true) {
+                        let begun = delivery.at.frame()
+                            + random.below(delivery.batch.ends().len() - delivery.at.frame() + 1);
+                        consumer.begun.store(begun as u32, SeqCst);
+                        let jobs = read(&delivery);
+                        seen.lock().expect("no panic").extend(&jobs[..begun - delivery.at.frame()]);
+                    }
+                    puller.pull.leave(&consumer);
+                }
+            });
+        }
+        let bell = Arc::new(Bell::default());
+        let consumer = puller.pull.join(bell.clone());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while seen.lock().expect("no panic").len() < JOBS as usize && Instant::now() < deadline {
+            match puller.pull.take(&consumer, true) {
+                Some(delivery) => {
+                    consumer.begun.store(delivery.batch.ends().len() as u32, SeqCst);
+                    seen.lock().expect("no panic").extend(read(&delivery));
+                }
+                None => bell.wait(Duration::from_millis(100)),
+            }
+        }
+        over.store(true, SeqCst);
+    });
+
+    let mut seen = seen.into_inner().expect("no panic");
+    seen.sort_unstable();
+    assert_eq!(seen.len(), JOBS as usize, "each job once");
+    assert!(seen.into_iter().eq(0..JOBS), "each job once");
+}
