@@ -77,7 +77,9 @@ pub trait End {
     fn wrote(&self, link: &Rc<Link>, sent: &[Sent]);
     /// The connection takes no more for now.
     fn blocked(&self, link: &Rc<Link>);
-    /// There are jobs in the inbox.
+    /// Whether there is memory for what the link would read. If not, it is woken when there is.
+    fn may_read(&self, link: &Link) -> bool;
+    /// There are jobs in the inbox, or a large one is arriving.
     fn received(&self, link: &Rc<Link>) -> Result<(), Error>;
     /// The connection has ended; the outbox holds what was not written.
     fn left(&self, link: &Rc<Link>);
@@ -96,6 +98,10 @@ pub struct Link {
     pub is_blocked: Cell<bool>,
     /// Whether the end has it in its round; the end's own note.
     pub listed: Cell<bool>,
+    /// Bytes that a large job which is arriving may grow to.
+    pub arriving: Cell<usize>,
+    /// Bytes for which the link counts in its end's memory; the end's own note.
+    pub charged: Cell<usize>,
     ending: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Set while its task runs, which then needs no waking.
@@ -119,6 +125,8 @@ impl Link {
             inbox: RefCell::default(),
             is_blocked: Cell::new(false),
             listed: Cell::new(false),
+            arriving: Cell::new(0),
+            charged: Cell::new(0),
             ending: Cell::new(false),
             waker: RefCell::default(),
             running: Cell::new(false),
@@ -396,7 +404,10 @@ impl Connection {
     /// Reads until nothing is there or the inbox holds something; whether anything was read.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
         let mut any = false;
-        while self.link.inbox.borrow().batches.is_empty() && !self.link.ending.get() {
+        while self.link.inbox.borrow().batches.is_empty()
+            && !self.link.ending.get()
+            && self.end.may_read(&self.link)
+        {
             if !self.read_once(cx)? {
                 break;
             }
@@ -438,7 +449,8 @@ impl Connection {
         inbox.batches.extend(std::iter::from_fn(|| self.decoder.batch()));
         let any = !inbox.batches.is_empty();
         drop(inbox);
-        if any {
+        let arriving = self.decoder.open_job();
+        if self.link.arriving.replace(arriving) != arriving || any {
             self.end.received(&self.link).map_err(Why::Violation)?;
         }
         while let Some(command) = self.decoder.command() {

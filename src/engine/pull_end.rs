@@ -245,6 +245,10 @@ struct State {
     links: Vec<Rc<Link>>,
     /// The links with jobs in their inbox, the one whose turn it is first. Some may have ended.
     round: VecDeque<Rc<Link>>,
+    /// What all inboxes hold, and what large jobs that are arriving may grow to, in bytes.
+    held: usize,
+    /// Links that were refused to read because of that.
+    thirsty: bool,
 }
 
 impl PullEnd {
@@ -321,6 +325,18 @@ fn next_consumer(consumers: &[Arc<Consumer>]) -> Option<&Arc<Consumer>> {
 }
 
 impl State {
+    /// Notes what a link holds now. When that makes room, those who were refused may read.
+    fn charge(&mut self, link: &Link) {
+        let inbox = link.inbox.borrow();
+        let bytes = inbox.batches.iter().map(|batch| batch.slab().len()).sum::<usize>() + link.arriving.get();
+        let before = link.charged.replace(bytes);
+        self.held = self.held + bytes - before;
+        if self.thirsty && bytes < before {
+            self.thirsty = false;
+            self.links.iter().for_each(|link| link.wake());
+        }
+    }
+
     /// The next jobs: a whole batch from the only peer that has any, else one job from each peer in turn.
     fn next_delivery(&mut self) -> Option<Delivery> {
         if let [link] = self.round.make_contiguous() {
@@ -328,9 +344,11 @@ impl State {
             let mut inbox = link.inbox.borrow_mut();
             let batch = inbox.batches.pop_front()?;
             let at = std::mem::take(&mut inbox.at);
-            if inbox.batches.is_empty() {
+            let is_empty = inbox.batches.is_empty();
+            drop(inbox);
+            self.charge(&link);
+            if is_empty {
                 self.round.clear();
-                drop(inbox);
                 link.wake();
             }
             return Some(Delivery { batch, at, sources: Sources::One(Arc::clone(&link.peer)) });
@@ -352,6 +370,7 @@ impl State {
             let is_empty = inbox.batches.is_empty();
             drop(inbox);
             if is_empty {
+                self.charge(&link);
                 link.wake();
             } else {
                 self.round.push_back(link);
@@ -406,18 +425,34 @@ impl End for PullEnd {
 
     fn blocked(&self, _: &Rc<Link>) {}
 
+    fn may_read(&self, link: &Link) -> bool {
+        let mut state = self.state.borrow_mut();
+        // What has begun may go on: that is what makes room again.
+        let may = link.charged.get() > 0 || state.held < self.config().max_message_size.max(LARGE);
+        state.thirsty |= !may;
+        may
+    }
+
     fn received(&self, link: &Rc<Link>) -> Result<(), Error> {
-        let jobs = link.inbox.borrow().batches.iter().map(Batch::jobs).sum();
-        link.peer.count(jobs);
-        self.port().received.fetch_add(jobs as u64, Relaxed);
-        self.state.borrow_mut().round.push_back(Rc::clone(link));
+        let jobs: usize = link.inbox.borrow().batches.iter().map(Batch::jobs).sum();
+        let mut state = self.state.borrow_mut();
+        state.charge(link);
+        if jobs > 0 {
+            link.peer.count(jobs);
+            self.port().received.fetch_add(jobs as u64, Relaxed);
+            state.round.push_back(Rc::clone(link));
+        }
+        drop(state);
         self.deal();
         Ok(())
     }
 
     fn left(&self, link: &Rc<Link>) {
         self.port().peers.write(|peers| peers.retain(|peer| !Arc::ptr_eq(peer, &link.peer)));
-        // What it has sent stays in the round.
-        self.state.borrow_mut().links.retain(|other| !Rc::ptr_eq(other, link));
+        let mut state = self.state.borrow_mut();
+        state.links.retain(|other| !Rc::ptr_eq(other, link));
+        // What it has sent stays in the round, and counts; what was arriving doesn't any more.
+        link.arriving.set(0);
+        state.charge(link);
     }
 }

@@ -344,6 +344,10 @@ impl End for PushEnd {
         self.deal(self.state.borrow_mut());
     }
 
+    fn may_read(&self, _: &Link) -> bool {
+        true
+    }
+
     fn received(&self, _: &Rc<Link>) -> Result<(), Error> {
         Err(Error::new(code::PROTOCOL, "a PULL that sends messages"))
     }

@@ -86,6 +86,15 @@ impl Decoder {
         }
     }
 
+    /// What the job that is arriving may still grow to, if it is a large one: as far as its frames tell, else the limit.
+    pub fn open_job(&self) -> usize {
+        match self.body {
+            Some((Body::Frame { more: false }, _)) if self.job_cost > LARGE => self.job_cost,
+            _ if self.job_cost > LARGE => self.max_message_size,
+            _ => 0,
+        }
+    }
+
     /// The next whole jobs.
     pub fn batch(&mut self) -> Option<Batch> {
         self.batches.pop_front()
