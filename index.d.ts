@@ -206,7 +206,7 @@ export interface Pipe {
   /** Resolves when everything pushed so far is delivered. */
   drain (options?: { signal?: AbortSignal }): Promise<void>
 
-  /** What there is, now. Before the first call of another member, and after the close, it is empty. */
+  /** What there is, now. Before the first call of another member it is empty; after the close only the counts are left. */
   stats (): PipeStats
 
   /**

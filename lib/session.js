@@ -3,12 +3,13 @@
 // The life of one native pipe on this thread, from the first call to its close: what is open, who waits for what, and
 // what keeps the process alive.
 
-const { aborting, onAbort } = require('./abort.js')
+const { aborting } = require('./abort.js')
 const { code, count, fromEngine, gaveUp, makeError, warn } = require('./errors.js')
 const exit = require('./exit.js')
 const { Packer, checkJob } = require('./packer.js')
 const { isDue, nextTurn } = require('./turn.js')
 const { Unpacker } = require('./unpacker.js')
+const { WaitingLine } = require('./waiting_line.js')
 
 /** Bits of what the engine asks us to look at (`src/engine/event.rs`). */
 const ROOM = 1
@@ -25,11 +26,10 @@ class Session {
     this.tell = tell
     this.again = again
     this.late = []
-    this.native = makeNative(options.native, bits => this.look(bits))
+    this.native = makeNative(options.native, bits => loudly(() => this.look(bits)))
     this.packer = null
     this.unpacker = new Unpacker(this.native)
-    /** Pushes that wait for room or for the end to open, in order. */
-    this.waiting = []
+    this.waiting = new WaitingLine(job => this.isPushOpen && this.putOrAwait(job))
     this.opening = { push: null, pull: null }
     this.isPushOpen = false
     this.isClosing = false
@@ -60,15 +60,20 @@ class Session {
   async push (job, signal) {
     if (this.isClosing) throw this.closedError()
     signal?.throwIfAborted()
-    const entry = checkJob(job, this.options.maxMessageSize)
-    if (this.isPushOpen && this.waiting.length === 0 && this.packer.put(entry)) {
+    const checked = checkJob(job, this.options.maxMessageSize)
+    if (this.isPushOpen && this.waiting.length === 0 && this.packer.put(checked)) {
       if (isDue()) await nextTurn()
       return
     }
-    const taken = this.enqueue(entry, signal)
-    if (this.isPushOpen) this.serveWaiting()
-    else this.open('push').catch(() => {}) // every push that waits is told by refuseWaiting
-    return await taken
+    const taken = this.waiting.join(checked, signal)
+    if (this.isPushOpen) this.waiting.serve()
+    else this.open('push').catch(() => {}) // all that wait are refused with the reason
+    this.hold()
+    try {
+      await taken
+    } finally {
+      this.release()
+    }
   }
 
   /** Opens an end, once; after a failure the next call tries again. */
@@ -78,7 +83,7 @@ class Session {
       () => this.opened(end),
       error => {
         this.opening[end] = null
-        if (end === 'push') this.refuseWaiting(error)
+        if (end === 'push') this.waiting.refuse(error)
         throw error
       })
     return this.opening[end]
@@ -157,7 +162,7 @@ class Session {
   }
 
   async drainAll () {
-    await Promise.all(this.waiting.map(entry => entry.settled))
+    await this.waiting.settled()
     if (this.opening.push === null) return
     await this.opening.push
     this.packer.flush()
@@ -167,7 +172,7 @@ class Session {
   async finish () {
     const patience = exit.patience(this, false)
     // Pushes that were made before still get in, if they do in time.
-    await Promise.race([Promise.all(this.waiting.map(entry => entry.settled)), this.lingerOver])
+    await Promise.race([this.waiting.settled(), this.lingerOver])
     this.packer?.flush()
     const finished = this.ask(id => this.native.close(Infinity, id))
     this.lingerOver.then(() => this.isClosed || this.ask(id => this.native.close(0, id)))
@@ -197,7 +202,7 @@ class Session {
     if (this.isClosed) return 0
     this.isClosing = this.isClosed = true
     this.isPushOpen = false
-    this.refuseWaiting(this.closedError())
+    this.waiting.refuse(this.closedError())
     for (const user of [...this.users]) user.end()
     this.tellWatchers()
     this.endOver()
@@ -210,48 +215,15 @@ class Session {
     if (end === 'pull') return
     this.packer = new Packer(this.native, this.options.maxMessageSize, jobs => this.comeTooLate(jobs))
     this.isPushOpen = true
-    this.serveWaiting()
+    this.waiting.serve()
   }
 
-  enqueue (entry, signal) {
-    entry.settled = new Promise(resolve => { entry.settle = resolve })
-    return new Promise((resolve, reject) => {
-      const forget = onAbort(signal, reason => {
-        this.waiting.splice(this.waiting.indexOf(entry), 1)
-        entry.refuse(reason)
-        // Those behind it may fit where it did not.
-        if (this.isPushOpen) this.serveWaiting()
-      })
-      const over = end => value => {
-        forget()
-        this.release()
-        entry.settle()
-        end(value)
-      }
-      entry.accept = over(resolve)
-      entry.refuse = over(reject)
-      this.waiting.push(entry)
-      this.hold()
-    })
-  }
-
-  /** Takes the pushes that wait, as far as there is room. */
-  serveWaiting () {
-    let taken = 0
-    while (taken < this.waiting.length && this.putOrAwait(this.waiting[taken])) taken++
-    for (const entry of this.waiting.splice(0, taken)) entry.accept()
-  }
-
-  putOrAwait (entry) {
-    if (this.packer.put(entry)) return true
+  putOrAwait (job) {
+    if (this.packer.put(job)) return true
     this.packer.flush()
     this.native.awaitRoom()
     // Jobs may have left between the two: then nobody would wake us.
-    return this.packer.put(entry)
-  }
-
-  refuseWaiting (error) {
-    for (const entry of this.waiting.splice(0)) entry.refuse(error)
+    return this.packer.put(job)
   }
 
   /** Asks the engine; the answer comes by mail. */
@@ -271,7 +243,7 @@ class Session {
 
   look (bits) {
     if ((bits & MAIL) !== 0) this.readMail()
-    if ((bits & ROOM) !== 0 && this.isPushOpen) this.serveWaiting()
+    if ((bits & ROOM) !== 0) this.waiting.serve()
     if ((bits & JOBS) !== 0) this.unpacker.serve()
   }
 
@@ -305,6 +277,15 @@ class Session {
 
   tellWatchers () {
     for (const resolve of this.watchers.splice(0)) resolve()
+  }
+}
+
+/** The engine's call swallows what is thrown in it: a bug of ours must not become a silent hang. */
+function loudly (work) {
+  try {
+    work()
+  } catch (error) {
+    process.nextTick(() => { throw error })
   }
 }
 

@@ -18,8 +18,9 @@ use zeropipe::{
     config::{Config, Sites},
     engine::{
         event::{Event, Handle, Reply, Side},
+        keeper,
         pipe::Pipe,
-        pull_end::Delivery,
+        pull_port::Delivery,
     },
 };
 
@@ -47,7 +48,7 @@ impl Handle for Bell {
 }
 
 fn open(config: Config, side: Side) -> Arc<Pipe> {
-    let pipe = Pipe::new(config, Arc::new(Bell::default())).expect("the I/O thread runs");
+    let pipe = keeper::open(config, Arc::new(Bell::default())).expect("the I/O thread runs");
     let (sender, receiver) = std::sync::mpsc::channel();
     pipe.open(side, Reply::new(move |answer| sender.send(answer).expect("somebody waits")));
     receiver.recv().expect("answered").expect("it opens");

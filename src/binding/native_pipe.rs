@@ -21,8 +21,9 @@ use crate::{
     config::Config,
     engine::{
         event::{Handle, Side},
+        keeper,
         pipe::Pipe,
-        pull_end::Consumer,
+        pull_port::Consumer,
     },
     error,
 };
@@ -68,13 +69,13 @@ impl NativePipe {
     /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail.
     #[napi(constructor, catch_unwind)]
     pub fn new(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
-        Self::sit(env, options, wake, Pipe::new)
+        Self::sit(env, options, wake, keeper::open)
     }
 
     /// The pipe that all threads of the process share; `options` count only for whoever is the first.
     #[napi(factory, catch_unwind)]
     pub fn shared(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
-        Self::sit(env, options, wake, Pipe::shared)
+        Self::sit(env, options, wake, keeper::shared)
     }
 
     fn sit(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>, open: Open) -> Result<Self> {

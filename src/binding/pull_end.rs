@@ -9,7 +9,7 @@ use napi::{
 use napi_derive::napi;
 
 use super::{native_pipe::NativePipe, shared_word};
-use crate::engine::pull_end::Sources;
+use crate::engine::pull_port::Sources;
 
 /// Up to here copying a slab is cheaper than lending it.
 const COPIED: usize = 4096;

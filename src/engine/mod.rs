@@ -1,19 +1,23 @@
 //! Everything that happens behind `push` and `pull`, on one I/O thread: the only floor that knows tokio.
 //!
-//! Out: [`pipe`] -> [`push_end`] (dispatch) -> [`queue`] -> [`outbox`] -> [`link`]. In: [`link`] -> [`pull_end`]
-//! (fair queue) -> a consumer's deliveries. [`listener`] and [`dialer`] make links on [`transport`]s.
+//! Out: [`push_port`] -> [`push_end`] (dispatch) -> [`queue`] -> [`outbox`] -> [`link`]. In: [`link`] -> [`pull_end`]
+//! (fair queue) -> [`pull_port`]. [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes all
+//! of it for a [`pipe`].
 
 mod dialer;
 pub mod event;
 mod heartbeat;
-pub mod io_thread;
+mod io_thread;
+pub mod keeper;
 mod link;
 mod listener;
 mod nudge;
 mod outbox;
 pub mod peer;
 pub mod pipe;
-pub mod pull_end;
-pub mod push_end;
+mod pull_end;
+pub mod pull_port;
+mod push_end;
+pub mod push_port;
 mod queue;
 mod transport;

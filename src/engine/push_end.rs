@@ -1,4 +1,4 @@
-//! The push end: takes jobs in from other threads, keeps them in order, and deals them round robin to the peers that
+//! The push end: takes jobs in from its port, keeps them in order, and deals them round robin to the peers that
 //! can take one now (RFC 30; libzmq's `lb`).
 //!
 //! A job leaves for good when a connection has taken all of it. What sits unwritten for a peer that goes away, or
@@ -9,8 +9,8 @@ use std::{
     collections::VecDeque,
     rc::Rc,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+        Arc,
+        atomic::{Ordering::Relaxed, Ordering::SeqCst},
     },
 };
 
@@ -19,116 +19,19 @@ use tokio::{sync::watch, task::spawn_local};
 use super::{
     event::{Event, ROOM, Reply, Side, Tally},
     link::{End, Link},
-    nudge::Nudge,
     outbox::Sent,
-    peer::{Board, Peer},
     pipe::{Alarm, Pipe},
+    push_port::PushPort,
     queue::{Lot, Queue},
 };
 use crate::{
-    batch::{Batch, LARGE},
+    batch::LARGE,
     config::Config,
     error::{Error, code},
 };
 
 /// How much is framed for a peer before the next write; beyond it the peer is skipped.
 const ROOM_PER_PEER: usize = 2 * LARGE;
-
-/// The part of a push end that other threads see.
-#[derive(Debug)]
-pub struct PushPort {
-    /// Jobs handed over and not yet looked at; `None` once the end is closed.
-    incoming: Mutex<Option<Vec<Batch>>>,
-    nudge: Nudge,
-    /// Accepted and not delivered: how many, and what they count.
-    waiting: AtomicUsize,
-    waiting_cost: AtomicUsize,
-    delivered: AtomicU64,
-    /// Somebody waits for room.
-    is_full: AtomicBool,
-    /// 1 while a job that is handed over now is written at once. JavaScript reads it: see `lib/packer.js`.
-    pub idle: Arc<AtomicU32>,
-    /// Where it listens, and who is connected.
-    pub bound: Board<Vec<String>>,
-    /// Who is connected.
-    pub peers: Board<Vec<Arc<Peer>>>,
-}
-
-/// What the queue can take before it is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// So many jobs.
-    pub jobs: usize,
-    /// That count so much.
-    pub cost: usize,
-    /// Nothing waits: then even a job larger than the mark is taken.
-    pub is_empty: bool,
-}
-
-impl Default for PushPort {
-    fn default() -> Self {
-        Self {
-            incoming: Mutex::new(Some(Vec::new())),
-            nudge: Nudge::default(),
-            waiting: AtomicUsize::new(0),
-            waiting_cost: AtomicUsize::new(0),
-            delivered: AtomicU64::new(0),
-            is_full: AtomicBool::new(false),
-            idle: Arc::default(),
-            bound: Board::default(),
-            peers: Board::default(),
-        }
-    }
-}
-
-impl PushPort {
-    /// Takes jobs in. The caller keeps to [`PushPort::room`]; only a closed end refuses, and gives them back.
-    pub fn send(&self, batch: Batch) -> Result<(), Batch> {
-        let mut incoming = self.incoming();
-        let Some(list) = &mut *incoming else { return Err(batch) };
-        self.idle.store(0, Relaxed);
-        self.waiting.fetch_add(batch.jobs(), SeqCst);
-        self.waiting_cost.fetch_add(batch.cost(), SeqCst);
-        list.push(batch);
-        drop(incoming);
-        self.nudge.ring();
-        Ok(())
-    }
-
-    /// What can be taken now.
-    pub fn room(&self, config: &Config) -> Room {
-        let jobs = self.waiting();
-        Room {
-            jobs: config.max_waiting_jobs.saturating_sub(jobs),
-            cost: config.max_waiting_bytes.saturating_sub(self.waiting_cost.load(SeqCst)),
-            is_empty: jobs == 0,
-        }
-    }
-
-    /// Asks for [`ROOM`] to be raised when jobs have left. Look at [`PushPort::room`] once more after asking.
-    pub fn await_room(&self) {
-        self.is_full.store(true, SeqCst);
-    }
-
-    /// How many jobs are accepted and not delivered.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(SeqCst)
-    }
-
-    /// What they count.
-    pub fn waiting_cost(&self) -> usize {
-        self.waiting_cost.load(SeqCst)
-    }
-
-    /// How many jobs have been delivered.
-    pub fn delivered(&self) -> u64 {
-        self.delivered.load(Relaxed)
-    }
-
-    fn incoming(&self) -> std::sync::MutexGuard<'_, Option<Vec<Batch>>> {
-        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The part of a push end that lives on the I/O thread.
 pub struct PushEnd {

@@ -8,8 +8,9 @@ use zeropipe::{
     config::Config,
     engine::{
         event::{Event, Handle, Reply, Side, Tally},
+        keeper,
         pipe::Pipe,
-        pull_end::{Consumer, Delivery},
+        pull_port::{Consumer, Delivery},
     },
     error::Error,
 };
@@ -42,7 +43,7 @@ pub struct User {
 impl User {
     pub fn new(config: Config) -> Self {
         let ear = Arc::new(Ear::default());
-        let pipe = Pipe::new(config, ear.clone()).expect("the I/O thread runs");
+        let pipe = keeper::open(config, ear.clone()).expect("the I/O thread runs");
         let consumer = pipe.pull.join(ear.clone());
         Self { pipe, ear, consumer }
     }
