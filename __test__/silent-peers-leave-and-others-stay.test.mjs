@@ -214,3 +214,27 @@ test('a greeting of a later version is one of a peer', { timeout }, async t => {
     assert.deepEqual(texts(await take(pipe, 1)), [`3.${minor}`])
   }
 })
+
+test('a command between two frames of a job, as libzmq answers a PING, disturbs nothing', { timeout }, async t => {
+  const { pipe, address } = await puller(t)
+  const peer = await dial(t, address)
+  await peer.handshake('PUSH')
+  peer.send(frame('one', { more: true }), command('PONG'), ping(0, 'between'), frame('job'), job('another'))
+  const [first, second] = await take(pipe, 2)
+  assert.deepEqual([first.map(String), second.map(String)], [['one', 'job'], ['another']])
+})
+
+test('a libzmq pusher whose jobs have many frames answers PINGs between them and stays', { timeout }, async t => {
+  const { pipe, address } = await puller(t, { heartbeat: { interval: 20, timeout: 5_000 } })
+  const events = []
+  pipe.on('leave', event => events.push(event)).on('refused', event => events.push(event))
+  const { Push } = await import('zeromq')
+  const push = new Push()
+  t.after(() => push.close())
+  push.connect(address)
+  const frames = Array.from({ length: 4 }, () => Buffer.alloc(20_000))
+  const sending = (async () => { for (let i = 0; i < 5_000; i++) await push.send(frames) })()
+  for (const message of await take(pipe, 5_000)) assert.deepEqual(message.map(one => one.length), [20_000, 20_000, 20_000, 20_000])
+  await sending
+  assert.deepEqual(events, [])
+})
