@@ -50,10 +50,7 @@ export declare class NativePipe {
   source(job: number): Source | null
   /** No loop wants jobs any more; what was not begun with goes to other threads, or waits. */
   release(): void
-  /**
-   * 1 while a job that is sent now is written at once, else 0. Stays 1 where it can't be shared: then each job is
-   * sent by itself, which is slow and not wrong.
-   */
+  /** 1 while a job that is sent now is written at once, else 0. */
   idleWord(): Uint32Array
   /**
    * Sends the jobs in a slab: its bytes, then from `ends_at` on the ends of its frames, in this machine's order.

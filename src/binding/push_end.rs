@@ -18,11 +18,10 @@ mod room {
 
 #[napi]
 impl NativePipe {
-    /// 1 while a job that is sent now is written at once, else 0. Stays 1 where it can't be shared: then each job is
-    /// sent by itself, which is slow and not wrong.
+    /// 1 while a job that is sent now is written at once, else 0.
     #[napi(catch_unwind)]
     pub fn idle_word(&self, env: Env) -> Result<Uint32ArraySlice<'static>> {
-        shared_word::view(&env, &self.seat.pipe.push.idle)
+        shared_word::view(&env, &self.seat.pipe.push.idle_word())
     }
 
     /// Sends the jobs in a slab: its bytes, then from `ends_at` on the ends of its frames, in this machine's order.

@@ -6,8 +6,8 @@ use napi::{Env, Result, bindgen_prelude::Uint32ArraySlice};
 
 /// A view of the word, to be read and written as `view[0]`. It keeps the word alive.
 ///
-/// Where a runtime has no external memory (Electron), the view is a copy and never changes: callers choose the
-/// word's first value such that this is slower and not wrong.
+/// Lend each word once: V8 takes the same memory no second time. A runtime without external memory (Electron) gets a
+/// copy that never changes, which is wrong for our purposes: such runtimes are not supported yet.
 pub fn view(env: &Env, word: &Arc<AtomicU32>) -> Result<Uint32ArraySlice<'static>> {
     let (pointer, owner) = (word.as_ptr(), Arc::clone(word));
     // SAFETY: the pointer is that of a live, aligned u32 which `owner`, dropped by the finalizer, keeps alive for as

@@ -21,7 +21,7 @@ use crate::{endpoint::Endpoint, error::Error};
 
 /// Pauses double from the first of these to the second.
 const PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A host that doesn't answer at all is given up for this round; the system itself would try for minutes.
 const DIAL_DEADLINE: Duration = Duration::from_secs(10);

@@ -131,7 +131,7 @@ impl PushEnd {
             && state.round.front().is_some_and(|link| link.outbox.borrow().unwritten() == 0);
         drop(state);
         touched.iter().for_each(|link| link.wake());
-        self.port().idle.store(is_idle.into(), Relaxed);
+        self.port().set_idle(is_idle);
     }
 }
 

@@ -23,8 +23,9 @@ pub struct PushPort {
     pub(super) delivered: AtomicU64,
     /// Somebody waits for room.
     pub(super) is_full: AtomicBool,
-    /// 1 while a job that is handed over now is written at once. JavaScript reads it: see `lib/packer.js`.
-    pub idle: Arc<AtomicU32>,
+    /// For each JavaScript thread a word that is 1 while a job that is handed over now is written at once: see
+    /// `lib/packer.js`. One each, because a runtime may be lent the same memory only once.
+    idle_words: Mutex<Vec<Arc<AtomicU32>>>,
     /// Where it listens, and who is connected.
     pub bound: Board<Vec<String>>,
     /// Who is connected.
@@ -51,7 +52,7 @@ impl Default for PushPort {
             waiting_cost: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
             is_full: AtomicBool::new(false),
-            idle: Arc::default(),
+            idle_words: Mutex::default(),
             bound: Board::default(),
             peers: Board::default(),
         }
@@ -63,13 +64,32 @@ impl PushPort {
     pub fn send(&self, batch: Batch) -> Result<(), Batch> {
         let mut incoming = self.incoming();
         let Some(list) = &mut *incoming else { return Err(batch) };
-        self.idle.store(0, Relaxed);
+        self.set_idle(false);
         self.waiting.fetch_add(batch.jobs(), SeqCst);
         self.waiting_cost.fetch_add(batch.cost(), SeqCst);
         list.push(batch);
         drop(incoming);
         self.nudge.ring();
         Ok(())
+    }
+
+    /// A word that tells from now on whether the engine is idle.
+    pub fn idle_word(&self) -> Arc<AtomicU32> {
+        let word = Arc::<AtomicU32>::default();
+        let mut words = self.idle_words();
+        // Those that are held here alone belong to threads that are gone.
+        words.retain(|word| Arc::strong_count(word) > 1);
+        words.push(Arc::clone(&word));
+        word
+    }
+
+    /// Says whether a job that is handed over now is written at once.
+    pub(super) fn set_idle(&self, is_idle: bool) {
+        self.idle_words().iter().for_each(|word| word.store(is_idle.into(), Relaxed));
+    }
+
+    fn idle_words(&self) -> std::sync::MutexGuard<'_, Vec<Arc<AtomicU32>>> {
+        self.idle_words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What can be taken now.
