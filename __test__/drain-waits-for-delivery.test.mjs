@@ -5,7 +5,7 @@ import { inprocPlace } from './helpers/place.mjs'
 import { standing } from './helpers/settle.mjs'
 import { numbers, take, texts } from './helpers/take.mjs'
 
-const limit = { timeout: 10_000 }
+const limit = { timeout: 60_000 }
 
 test('drain of a pipe with nothing to deliver resolves, opened or not', limit, async t => {
   const pipe = open(t, inprocPlace())
