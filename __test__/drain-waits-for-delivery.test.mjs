@@ -16,11 +16,12 @@ test('drain of a pipe with nothing to deliver resolves, opened or not', limit, a
 })
 
 test('drain resolves when everything pushed before, accepted or not, is delivered', limit, async t => {
-  const pipe = open(t, { push: inprocPlace(), highWaterMark: { messages: 5 } })
+  const place = inprocPlace()
+  const pipe = open(t, { push: place, highWaterMark: { messages: 5 } })
   const pushes = numbers(20).map(number => pipe.push(number))
   const drained = pipe.drain()
   assert.deepEqual(await standing(drained), ['pending'])
-  const worker = open(t, { pull: pipe.stats().push.bound[0] })
+  const worker = open(t, { pull: place })
   const received = take(worker, 20)
 
   await drained
