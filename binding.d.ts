@@ -9,9 +9,43 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** One loop or pool of handlers. */
+export declare class NativeConsumer {
+  /**
+   * What JavaScript and the engine tell each other without a call: how many jobs it has begun with, with how many it is
+   * done, and whether to call `told` after the next change of these.
+   */
+  words(): Uint32Array
+  /**
+   * Takes the next jobs: their slab, and into `ends` the number of frames, how many of them are not for this consumer, where
+   * in the slab the first of the others begins, and then where each frame stops. If there are none, and it has free
+   * slots, its thread is woken when there are.
+   */
+  take(ends: Uint32Array, slots: number): Buffer | null
+  /** Where a job comes from, by the consumer's own number, as long as it is not settled. */
+  source(number: number): NativeSource | null
+  /** Tells of the progress that the words show. */
+  told(): void
+  /** These jobs are done. */
+  done(numbers: Float64Array): void
+  /** This job has failed; whether its pusher will have it tried again. If not, that is up to the caller. */
+  fail(number: number, reason: string): boolean
+  /**
+   * The consumer wants no more jobs for now; what it has not begun with goes back. How many of those are lost, because the
+   * pipe is closed and their pusher won't hear of it.
+   */
+  release(): number
+  /** What it has not begun with goes back; it still wants jobs. */
+  recall(): void
+  /** Everything it has begun with is done. */
+  finish(): void
+  /** It is over, and settled. */
+  leave(): void
+}
+
 /** A pipe as one JavaScript thread holds it. Its other halves are in `push_end` and `pull_end`. */
 export declare class NativePipe {
-  /** A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail. */
+  /** A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back. */
   constructor(options: NativeOptions, wake: (arg: number) => void)
   /** The pipe that all threads of the process share; `options` count only for whoever is the first. */
   static shared(options: NativeOptions, wake: (arg: number) => void): NativePipe
@@ -28,28 +62,24 @@ export declare class NativePipe {
   /** Whether the pipe keeps the process alive. */
   hold(hold: boolean): void
   /**
-   * Blocks until everything is delivered, nobody is connected or so many milliseconds have passed; how many jobs
-   * are left then. For the very end of a process only.
+   * Blocks until all jobs are with a peer, nobody is connected or so many milliseconds have passed; how many jobs are
+   * with nobody then. For the very end of a process only.
    */
   flush(limit: number): number
+  /**
+   * Blocks until all pushers have been told what became of their jobs, none is connected or so many milliseconds have
+   * passed. For the very end of a process only.
+   */
+  tellPushers(limit: number): void
+  /** Whether no other thread uses the pipe. */
+  isAlone(): boolean
   /** A snapshot. */
   stats(): NativeStats
   /**
-   * How many frames of the slab at hand JavaScript has begun with; JavaScript writes it. What it has not begun
-   * with can be given to others.
+   * A new consumer. `prefetch` fixes how many jobs it has ahead, unless it is negative; `in_order` says that it is done
+   * with its jobs in the order in which it got them.
    */
-  begunWord(): Uint32Array
-  /**
-   * Takes the next jobs: their slab, and into `ends` the number of frames, how many of them are done with, where
-   * in the slab the first of the others begins, whether they come from several peers, and then where each frame
-   * stops. With `wait`, if there are none,
-   * the thread is woken when there are.
-   */
-  take(ends: Uint32Array, wait: boolean): Buffer | null
-  /** Who sent the job with that index in the slab taken last. */
-  source(job: number): Source | null
-  /** No loop wants jobs any more; what was not begun with goes to other threads, or waits. */
-  release(): void
+  consumer(prefetch: number, inOrder: boolean): NativeConsumer
   /** 1 while a job that is sent now is written at once, else 0. */
   idleWord(): Uint32Array
   /**
@@ -65,8 +95,13 @@ export declare class NativePipe {
   awaitRoom(): void
   /** Whether one more job that counts so much can be taken. */
   fits(cost: number): boolean
+  /**
+   * Whether what waits can only go to this pipe's own consumers, all of whom are busy: then how far things have come, else
+   * nothing.
+   */
+  ownProgress(): number | null
   /** Jobs that are accepted and not delivered. */
-  waiting(): number
+  undelivered(): number
 }
 
 /** What is wrong with an endpoint, or nothing. */
@@ -78,12 +113,17 @@ export interface Mail {
   kind: string
   /** Of an answer: which question. Of an event: 0. */
   id: number
-  /** Of the answer to a close: jobs that push gave up, and jobs that pull had received and nobody began with. */
+  /** Of the end: jobs that push gave up, and jobs that pull had received from plain peers and nobody began with. */
   givenUp: number
   dropped: number
   side: string
   address: string
   identity: string
+  flow: boolean
+  /** Of a job that is dead. */
+  job: Array<Buffer>
+  jobId: string
+  attempt: number
   /** Empty if nothing went wrong. */
   code: string
   text: string
@@ -98,18 +138,40 @@ export interface NativeOptions {
   maxWaitingJobs: number
   maxWaitingBytes: number
   maxMessageSize: number
+  maxAttempts: number
+  ackTimeout: number
+  flow: boolean
   heartbeatInterval: number
   heartbeatTimeout: number
   identity: string
+}
+
+/** Where a job comes from. */
+export interface NativeSource {
+  address: string
+  identity: string
+  /** The peer is told what becomes of the job. */
+  flow: boolean
+  /** Of its push end; empty if the peer has told no sequence numbers. */
+  instance: string
+  /** In decimal: it may be more than a number holds. */
+  id: string
+  attempt: number
+  /** The jobs behind it in the same slab come from there too, and count on from its id. */
+  isRow: boolean
 }
 
 /** A snapshot of a pipe. */
 export interface NativeStats {
   pushBound: Array<string>
   pushPeers: Array<PeerStats>
-  waiting: number
-  waitingBytes: number
-  delivered: number
+  queued: number
+  queuedBytes: number
+  inFlight: number
+  inFlightBytes: number
+  done: number
+  redelivered: number
+  dead: number
   pullBound: Array<string>
   pullPeers: Array<PeerStats>
   received: number
@@ -119,11 +181,10 @@ export interface NativeStats {
 export interface PeerStats {
   address: string
   identity: string
+  flow: boolean
+  credit: number
+  inFlight: number
+  done: number
+  redelivered: number
   jobs: number
-}
-
-/** Who sent a job. */
-export interface Source {
-  address: string
-  identity: string
 }

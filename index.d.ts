@@ -4,7 +4,9 @@
  * program can be at the other end.
  *
  * Two words are used everywhere. A job is **accepted** when `push` resolves: it is in the bounded queue and its bytes
- * have been taken. It is **delivered** when a peer's connection has taken all of it.
+ * have been taken. It is **delivered** when a zeropipe peer has acknowledged it, or the connection of any other peer has
+ * taken all of it. Between two zeropipe ends no job is lost when a worker dies, and none is sent to a worker that could not
+ * begin with it soon: see docs/flow.md.
  *
  * @packageDocumentation
  */
@@ -20,7 +22,7 @@ export interface ZeropipeError extends Error {
   /**
    * Stable. The system's own where the system refused (`EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, ...), else
    * `ERR_ZEROPIPE_CLOSED`, `ERR_ZEROPIPE_INVALID_ENDPOINT`, `ERR_ZEROPIPE_INVALID_JOB`, `ERR_ZEROPIPE_INVALID_OPTION`,
-   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_UNSUPPORTED` or `ERR_ZEROPIPE_INTERNAL`.
+   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_JOB_FAILED`, `ERR_ZEROPIPE_UNSUPPORTED` or `ERR_ZEROPIPE_INTERNAL`.
    */
   code: string
 }
@@ -35,9 +37,12 @@ export interface Source {
 
 /** What is known of a job. */
 export interface JobInfo {
-  /** The same at every attempt that this process makes. */
+  /**
+   * The same at every attempt: of a job from a zeropipe pusher on whatever worker, of any other within this process. What to
+   * deduplicate by.
+   */
   id: string
-  /** 1 the first time. */
+  /** 1 the first time. Higher if a worker before had it and died, or failed on it. */
   attempt: number
   /** Who sent it. */
   from: Source
@@ -52,7 +57,11 @@ export interface InformedJob extends JobInfo {
 export interface PullOptions {
   /** Ends the loop: what waits rejects with `signal.reason`. No job is lost by it. */
   signal?: AbortSignal
-  /** How many jobs to have at hand; `'auto'`, the default, follows the pace of the consumer. Reserved: has no effect yet. */
+  /**
+   * How many jobs zeropipe pushers may send ahead of those being worked on. `'auto'`, the default, follows the pace of the
+   * loop: as many as it does in 20 ms and the time that it takes to ask, so none if its jobs take longer. A number fixes
+   * it: such jobs stay with this worker, however long the others take.
+   */
   prefetch?: number | 'auto'
 }
 
@@ -70,7 +79,10 @@ export interface PipeOptions {
   push?: string | Sites
   /** Where jobs come in. An address alone is connected to. */
   pull?: string | Sites
-  /** What may wait in push before `push` itself waits: default 100,000 jobs and 64 MiB. */
+  /**
+   * What may wait in push before `push` itself waits: default 100,000 jobs and 64 MiB. As much again may be in flight
+   * to zeropipe workers.
+   */
   highWaterMark?: {
     /** Jobs. */
     messages?: number
@@ -84,8 +96,16 @@ export interface PipeOptions {
   maxMessageSize?: number
   /** Milliseconds to go on delivering at close and at exit. Default: until everything is delivered. */
   linger?: number
-  /** How often a handler may fail on a job before the job is dead: default 20. */
+  /**
+   * How often a job may be tried before it is dead (event `dead`): default 20. An attempt is a worker that died with the job or
+   * a handler that failed on it. Counted by the pusher; for jobs of pushers that don't acknowledge, by the worker.
+   */
   maxAttempts?: number
+  /**
+   * Milliseconds that a zeropipe worker may hold a job before it goes to another one too, for workers that hang and stay
+   * connected. Default: no limit. Choose it well above what a job can take.
+   */
+  ackTimeout?: number
   /** ZMTP heartbeats, with peers that know them (ZMTP 3.1). */
   heartbeat?: {
     /** Milliseconds between two questions: default 5,000; 0 asks never. */
@@ -103,8 +123,16 @@ export interface PeerStats {
   address: string
   /** The name it gave itself, or an empty string. */
   identity: string
-  /** Whether it acknowledges jobs. Always `false` yet. */
+  /** Whether jobs are acknowledged between us: so it is with every zeropipe peer. */
   flow: boolean
+  /** How many more jobs may be sent to it (a puller) or by it (a pusher) at this moment. 0 without flow. */
+  credit: number
+  /** Jobs that were sent and are not settled. 0 without flow. */
+  inFlight: number
+  /** Jobs that were acknowledged; without flow those that its connection has taken (a puller). */
+  done: number
+  /** Of the jobs it was sent (a puller), how many had been with a worker before. */
+  redelivered: number
   /** Jobs it was sent (a puller), or sent (a pusher). */
   jobs: number
 }
@@ -116,19 +144,27 @@ export interface PipeStats {
     bound: string[]
     /** Who is connected. */
     peers: PeerStats[]
-    /** Jobs that are accepted and not delivered. */
+    /** Jobs that are accepted and wait for a worker. */
     queued: number
     /** What they count against `highWaterMark.bytes`. */
     queuedBytes: number
+    /** Jobs that zeropipe workers have and did not acknowledge yet. */
+    inFlight: number
+    /** What they count in bytes. */
+    inFlightBytes: number
     /** Jobs that have been delivered. */
-    delivered: number
+    done: number
+    /** How often a job was sent again after an attempt had failed. */
+    redelivered: number
+    /** Jobs that were given up after `maxAttempts`. */
+    dead: number
   }
   pull: {
     /** Where it listens, with the ports that the system chose. */
     bound: string[]
     /** Who is connected. */
     peers: PeerStats[]
-    /** Jobs that have been received. */
+    /** Jobs that have been received, without those that went back unstarted. */
     received: number
   }
 }
@@ -148,7 +184,11 @@ export interface PipeEvents {
    * `ERR_ZEROPIPE_DISCONNECTED`, or the system's.
    */
   refused: [event: { end: 'push' | 'pull', address: string, code: string, reason: string }]
-  /** A handler has failed `maxAttempts` times on a job. Without a listener it is a process warning. */
+  /**
+   * A job has failed `maxAttempts` times and is given up. Told where it was pushed, with an error of the code
+   * `ERR_ZEROPIPE_JOB_FAILED` that says what the last worker said; of jobs from a pusher that does not acknowledge, where the
+   * handler ran, with what it rejected with. Without a listener it is a process warning.
+   */
   dead: [event: { job: Message, id: string, attempt: number, error: unknown }]
 }
 
@@ -175,20 +215,25 @@ export interface Pipe {
    * share the jobs, each goes to one of them. A loop that waits keeps the process alive. `break` ends a loop and loses
    * nothing; closing the pipe ends it normally.
    *
+   * A job is done when its loop asks for the next one or leaves. A throw that ends the process gives it back to its
+   * pusher, who sends it to another worker; one that the program catches counts as done, like `break`: use a handler where
+   * failure must give the job back.
+   *
    * Frames are views of a larger buffer: copy what you keep for long (`Buffer.from(msg)`).
    *
    * @example
    * for await (const [msg] of pull()) await work(msg.toString())
    */
   pull (options?: PullOptions): AsyncIterableIterator<Message>
-  /** One to `batch` jobs at a time: those that are there, without waiting for more. */
+  /** One to `batch` jobs at a time: those that are there, without waiting for more. All are done when the next batch is asked for. */
   pull (options: PullOptions & { batch: number }): AsyncIterableIterator<Message[]>
   /** Jobs together with what is known of them. */
   pull (options: PullOptions & { info: true }): AsyncIterableIterator<InformedJob>
   /**
-   * Calls `handler` for each job, at most `concurrency` (default 1) at a time. A job whose handler rejects is tried
-   * again after `min(100 ms * 2^(attempt - 1), 30 s)`, less up to half of that by chance, while others pass it; after
-   * `maxAttempts` it is dead (event `dead`). Resolves when the pipe is closed, rejects with `signal.reason` when that
+   * Calls `handler` for each job, at most `concurrency` (default 1) at a time. A job is done when its promise fulfils. One
+   * whose handler rejects is tried again after `min(100 ms * 2^(attempt - 1), 30 s)`, less up to half of that by chance,
+   * while others pass it: by any worker if a zeropipe pipe has pushed it, else by this process. After `maxAttempts` it is
+   * dead (event `dead`). Resolves when the pipe is closed, rejects with `signal.reason` when that
    * is aborted, in both cases once the running handlers have settled.
    *
    * @example
@@ -203,7 +248,7 @@ export interface Pipe {
    */
   ready (options?: { pullers?: number, pushers?: number, signal?: AbortSignal }): Promise<void>
 
-  /** Resolves when everything pushed so far is delivered. */
+  /** Resolves when everything pushed so far is delivered, or dead. Awaited in the loop body that has such a job in hand, it waits for ever. */
   drain (options?: { signal?: AbortSignal }): Promise<void>
 
   /** What there is, now. Before the first call of another member it is empty; after the close only the counts are left. */
@@ -211,8 +256,9 @@ export interface Pipe {
 
   /**
    * Closes: later pushes reject, earlier ones are delivered for at most `linger` milliseconds (default: the pipe's), then
-   * loops end (`done: true`). Doesn't wait for a loop body or handler, so it can be called inside one. What `linger`
-   * gives up is told by a process warning (`ZEROPIPE_GAVE_UP`).
+   * loops end (`done: true`). Doesn't wait for a loop body or handler of this pipe, so it can be called inside one: their
+   * job stays theirs until they are done with it, and what the pipe has sent to itself they go on with. What `linger` gives
+   * up is told by a process warning (`ZEROPIPE_GAVE_UP`).
    */
   close (options?: { linger?: number }): Promise<void>
 

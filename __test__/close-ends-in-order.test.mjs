@@ -4,6 +4,7 @@ import { pipe as makePipe } from '../index.js'
 import { warning } from './helpers/happening.mjs'
 import { open } from './helpers/open.mjs'
 import { inprocPlace, ipcPlace } from './helpers/place.mjs'
+import { program } from './helpers/program.mjs'
 import { standing, turns } from './helpers/settle.mjs'
 import { numbers, take, texts } from './helpers/take.mjs'
 
@@ -91,24 +92,48 @@ test('close can be called and awaited inside a handler', limit, async t => {
 })
 
 for (const place of ['tcp://127.0.0.1:*', inprocPlace()]) {
-  test(`while the push end drains, loops of the same pipe go on, and what they had not begun with is told of (${place.slice(0, 3)})`, limit, async t => {
+  test(`while the push end drains, loops of the same pipe go on until they have done it all (${place.slice(0, 3)})`, limit, async t => {
     const pipe = open(t, place)
     const jobs = []
     const looping = (async () => {
       for await (const job of pipe.pull()) jobs.push(job)
     })()
     await pipe.ready({ pullers: 1, pushers: 1 })
-    let dropped = 0
-    const count = ({ code, message }) => { if (code === 'ZEROPIPE_GAVE_UP') dropped += Number(message.match(/\d+/)[0]) }
-    process.on('warning', count)
-    t.after(() => process.off('warning', count))
+    const warnings = []
+    const note = warning => warnings.push(warning)
+    process.on('warning', note)
+    t.after(() => process.off('warning', note))
     const pushes = numbers(1000).map(number => pipe.push(number))
     await pipe.close()
 
     await Promise.all(pushes)
     await looping
     await turns()
-    assert.deepEqual(texts(jobs), numbers(jobs.length))
+    assert.deepEqual(texts(jobs), numbers(1000))
+    assert.deepEqual(warnings, [])
+  })
+
+  test(`without flow they go on while it drains, and what they had not begun with is told of (${place.slice(0, 3)})`, limit, async t => {
+    const { ended } = program(t, `
+      import { pipe } from 'zeropipe'
+      const own = pipe(${JSON.stringify(place)})
+      const jobs = []
+      const looping = (async () => {
+        for await (const [job] of own.pull()) jobs.push(job.toString())
+      })()
+      await own.ready({ pullers: 1, pushers: 1 })
+      let dropped = 0
+      process.on('warning', ({ code, message }) => { if (code === 'ZEROPIPE_GAVE_UP') dropped += Number(message.match(/\\d+/)[0]) })
+      const pushes = Array.from({ length: 1000 }, (_, i) => own.push(i))
+      await own.close()
+      await Promise.all(pushes)
+      await looping
+      process.on('exit', () => console.log(JSON.stringify({ jobs, dropped })))
+    `, { env: { ZEROPIPE_FLOW: 'off' } })
+    const { code, stdout, stderr } = await ended
+    assert.equal(code, 0, stderr)
+    const { jobs, dropped } = JSON.parse(stdout)
+    assert.deepEqual(jobs, numbers(jobs.length))
     // What was still on its way between the two ends nobody can count.
     assert.ok(jobs.length + dropped <= 1000, `${jobs.length} taken, ${dropped} dropped`)
   })

@@ -26,7 +26,7 @@ test('drain resolves when everything pushed before, accepted or not, is delivere
 
   await drained
   await Promise.all(pushes)
-  assert.equal(pipe.stats().push.delivered, 20)
+  assert.equal(pipe.stats().push.done, 20)
   assert.equal(pipe.stats().push.queued, 0)
   assert.deepEqual(texts(await received), numbers(20))
 })

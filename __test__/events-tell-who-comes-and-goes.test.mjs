@@ -6,6 +6,7 @@ import { happening } from './helpers/happening.mjs'
 import { open } from './helpers/open.mjs'
 import { inprocPlace } from './helpers/place.mjs'
 import { program } from './helpers/program.mjs'
+import { dial, job } from './helpers/raw-peer.mjs'
 import { turns } from './helpers/settle.mjs'
 
 const limit = { timeout: 10_000 }
@@ -34,8 +35,8 @@ test('join and leave tell both ends who came and went', limit, async t => {
 
   const [atPusher, atWorker] = await Promise.all(joins)
   assert.match(atPusher.address, /^tcp:\/\/127\.0\.0\.1:\d+$/)
-  assert.deepEqual(atPusher, { end: 'push', address: atPusher.address, identity: 'worker', flow: false })
-  assert.deepEqual(atWorker, { end: 'pull', address, identity: 'boss', flow: false })
+  assert.deepEqual(atPusher, { end: 'push', address: atPusher.address, identity: 'worker', flow: true })
+  assert.deepEqual(atWorker, { end: 'pull', address, identity: 'boss', flow: true })
   assert.equal(pusher.stats().push.peers[0].address, atPusher.address)
 
   const leaves = [happening(pusher, 'leave'), happening(worker, 'leave')]
@@ -47,6 +48,22 @@ test('join and leave tell both ends who came and went', limit, async t => {
     assert.ok(typeof reason === 'string' && reason !== '')
   }
   assert.deepEqual(pusher.stats().push.peers, [])
+})
+
+test('join and leave of a plain peer say that it has no flow', limit, async t => {
+  const pipe = open(t, { push: 'tcp://127.0.0.1:*' })
+  await pipe.ready()
+  const joined = happening(pipe, 'join')
+  const left = happening(pipe, 'leave')
+  const peer = await dial(t, pipe.stats().push.bound[0])
+  await peer.handshake('PULL', { properties: { Identity: 'plain' } })
+  const { address, ...join } = await joined
+  assert.match(address, /^tcp:\/\/127\.0\.0\.1:\d+$/)
+  assert.deepEqual(join, { end: 'push', identity: 'plain', flow: false })
+  peer.readOn()
+  peer.end()
+  const { code, reason, ...leave } = await left
+  assert.deepEqual(leave, { address, ...join })
 })
 
 test('refused tells what was wrong with who came', limit, async t => {
@@ -81,11 +98,26 @@ test('a job over the limit of the receiving end is refused with its sender', lim
   const pusher = open(t, { push: 'tcp://127.0.0.1:*' })
   await pusher.ready()
   const worker = open(t, { pull: pusher.stats().push.bound[0], maxMessageSize: 100 })
-  await worker.ready({ pushers: 1 })
+  worker.pull().next() // until then it is sent nothing
   const refused = happening(worker, 'refused')
   await pusher.push(Buffer.alloc(101))
   const { end, code, address } = await refused
   assert.deepEqual({ end, code, address }, { end: 'pull', code: 'ERR_ZEROPIPE_MESSAGE_TOO_LARGE', address: pusher.stats().push.bound[0] })
+})
+
+test('a job over the limit that a plain pusher sends is refused with it, wanted or not', limit, async t => {
+  const worker = open(t, { pull: { bind: 'tcp://127.0.0.1:*' }, maxMessageSize: 100 })
+  await worker.ready()
+  const refused = happening(worker, 'refused')
+  const peer = await dial(t, worker.stats().pull.bound[0])
+  await peer.handshake('PUSH')
+  await worker.ready({ pushers: 1 })
+  const [{ address: from }] = worker.stats().pull.peers
+  peer.readOn()
+  peer.send(job(Buffer.alloc(101)))
+  const { end, code, address } = await refused
+  assert.deepEqual({ end, code, address }, { end: 'pull', code: 'ERR_ZEROPIPE_MESSAGE_TOO_LARGE', address: from })
+  await peer.closed
 })
 
 test('on, once and off can be chained, and do what they say', limit, async t => {

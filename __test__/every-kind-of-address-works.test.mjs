@@ -164,11 +164,12 @@ test('inproc connects before it is bound, and again after each new bind', { time
   const address = inprocPlace()
   const worker = open(t, { pull: address })
   const loop = worker.pull()
+  let next = loop.next()
   for (let life = 0; life < 3; life++) {
-    const next = loop.next()
     const pusher = open(t, { push: { bind: address } })
     await pusher.push(`life ${life}`)
     assert.equal((await next).value[0].toString(), `life ${life}`)
+    next = loop.next() // and so done with the last one, for which the close waits
     await pusher.close()
   }
   await loop.return()
@@ -203,6 +204,7 @@ for (const [binder, dialler] of [['push', 'pull'], ['pull', 'push']]) {
     assert.equal(bound.length, 10)
     const one = open(t, { [dialler]: { connect: bound } })
     await one.ready({ [binder === 'push' ? 'pushers' : 'pullers']: 10 })
+    for (const hub of hubs) await hub.ready({ [binder === 'push' ? 'pullers' : 'pushers']: 5 })
     for (const hub of hubs) assert.equal(hub.stats()[binder].peers.length, 5)
     assert.deepEqual(new Set(one.stats()[dialler].peers.map(peer => peer.address)), new Set(bound))
     if (binder === 'push') {

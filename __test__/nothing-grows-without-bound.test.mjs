@@ -150,25 +150,39 @@ test('more strangers than fit push out the oldest of them, never a peer', { time
   assert.equal(pipe.stats().pull.peers.length, 2)
 })
 
-test('many pushers with a large job each are read one after the other, and nothing of it is lost', { timeout }, async t => {
-  const size = 16 * MiB
-  const { pipe, address } = await puller(t, { maxMessageSize: size })
-  const pushers = Array.from({ length: 12 }, () => open(t, { push: { connect: address } }))
-  const loop = pipe.pull()
-  const first = loop.next()
-  await Promise.all([pipe.ready({ pushers: pushers.length }), ...pushers.map(pusher => pusher.ready())])
-  const grown = growth()
-  // Half of them as one frame, half of them as two.
-  const half = Buffer.alloc(size / 2 - 64)
-  const pushed = pushers.map((pusher, i) => pusher.push(i % 2 === 0 ? Buffer.alloc(size) : [half, half]))
-  await Promise.all(pushed)
-  await first
-  // Each job is once with its pusher, and here there may be what is in hand, what is ready, and what the limit lets in.
-  assert.ok(grown() < pushers.length * 16 + 6 * 16 + 64, `grew by ${grown()} MiB`)
-  assert.ok(pipe.stats().pull.received < pushers.length, 'not all are read ahead')
-  for (let left = pushers.length - 1; left > 0; left--) {
-    const { value } = await loop.next()
-    assert.ok([size, size - 128].includes(value.reduce((bytes, frame) => bytes + frame.length, 0)))
-  }
-  await Promise.all(pushers.map(pusher => pusher.drain()))
-})
+for (const [kind, flow] of [['zeropipe', 'on'], ['plain', 'off']]) {
+  test(`many ${kind} pushers with a large job each are read one after the other, and nothing of it is lost`, { timeout }, async t => {
+    const size = 16 * MiB
+    const count = 12
+    const { pipe, address } = await puller(t, { maxMessageSize: size })
+    const loop = pipe.pull()
+    const first = loop.next()
+    // In a process of their own, so that what grows here is ours.
+    const { ended, said } = program(t, `
+      import { pipe } from 'zeropipe'
+      const size = ${size}
+      const pushers = Array.from({ length: ${count} }, () => pipe({ push: { connect: ${JSON.stringify(address)} } }))
+      await Promise.all(pushers.map(pusher => pusher.ready({ pullers: 1 })))
+      // Half of them as one frame, half of them as two.
+      const half = Buffer.alloc(size / 2 - 64)
+      await Promise.all(pushers.map((pusher, i) => pusher.push(i % 2 === 0 ? Buffer.alloc(size) : [half, half])))
+      console.log('pushed')
+      await Promise.all(pushers.map(pusher => pusher.drain()))
+    `, { env: { ZEROPIPE_FLOW: flow } })
+    await pipe.ready({ pushers: count })
+    const grown = growth()
+    await said('pushed')
+    await first
+    assert.ok(pipe.stats().pull.peers.every(peer => peer.flow === (flow === 'on')))
+    // There may be what is in hand, what is ready, and what the limit lets in.
+    assert.ok(grown() < 6 * 16 + 64, `grew by ${grown()} MiB`)
+    assert.ok(pipe.stats().pull.received < count, 'not all are read ahead')
+    for (let left = count - 1; left > 0; left--) {
+      const { value } = await loop.next()
+      assert.ok([size, size - 128].includes(value.reduce((bytes, frame) => bytes + frame.length, 0)))
+    }
+    await loop.return()
+    const { code, stderr } = await ended
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
+  })
+}

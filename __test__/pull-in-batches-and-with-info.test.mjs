@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { open } from './helpers/open.mjs'
 import { inprocPlace } from './helpers/place.mjs'
+import { dial, job } from './helpers/raw-peer.mjs'
 import { standing } from './helpers/settle.mjs'
 import { numbers, take, texts } from './helpers/take.mjs'
 
@@ -77,23 +78,46 @@ test('info tells the id, the attempt and who sent the job', limit, async t => {
   assert.equal(informed.filter(({ from }) => from.identity === 'ada').length, 50)
 })
 
-test('info holds for jobs that wait in the slab while others are asked about', limit, async t => {
-  const worker = open(t, { pull: { bind: inprocPlace() } })
-  await worker.ready()
-  const [address] = worker.stats().pull.bound
-  const names = ['a', 'b', 'c']
-  const pushers = names.map(identity => open(t, { push: { connect: address }, identity }))
-  await Promise.all(pushers.map(pusher => pusher.ready({ pullers: 1 })))
-  await Promise.all(pushers.flatMap((pusher, index) => numbers(300).map(number => pusher.push([names[index], number]))))
-  const [plain, informed] = [worker.pull(), worker.pull({ info: true })]
-  const next = Object.fromEntries(names.map(name => [name, 0]))
-  for (let i = 0; i < 900; i++) {
-    const { value } = await (i % 3 === 0 ? plain : informed).next()
-    const job = value.job ?? value
-    if (value.from !== undefined) assert.equal(value.from.identity, job[0].toString())
-    assert.equal(job[1].toString(), String(next[job[0].toString()]++))
+/** Those who push the same numbers under three names. */
+const names = ['a', 'b', 'c']
+const pushers = {
+  zeropipe: async (t, address) => {
+    const pipes = names.map(identity => open(t, { push: { connect: address }, identity }))
+    await Promise.all(pipes.map(pipe => pipe.ready({ pullers: 1 })))
+    await Promise.all(pipes.flatMap((pipe, index) => numbers(300).map(number => pipe.push([names[index], number]))))
+  },
+  plain: async (t, address) => {
+    for (const name of names) {
+      const peer = await dial(t, address)
+      await peer.handshake('PUSH', { properties: { Identity: name } })
+      await peer.flush(...numbers(300).map(number => job(name, number)))
+    }
   }
-})
+}
+
+for (const [kind, push] of Object.entries(pushers)) {
+  test(`info holds for jobs of ${kind} pushers that wait in the slab while others are asked about`, limit, async t => {
+    const worker = open(t, { pull: { bind: 'tcp://127.0.0.1:*' } })
+    await worker.ready()
+    await push(t, worker.stats().pull.bound[0])
+    const [silent, informed] = [worker.pull(), worker.pull({ info: true })]
+    const seen = []
+    const ids = new Set()
+    for (let i = 0; i < 900; i++) {
+      const { value } = await (i % 3 === 0 ? silent : informed).next()
+      const [name, number] = value.job ?? value
+      seen.push(`${name} ${number}`)
+      if (value.job === undefined) continue
+      assert.equal(value.from.identity, name.toString())
+      ids.add(value.id)
+      // A zeropipe pusher numbers its jobs in the order in which they were pushed.
+      if (kind === 'zeropipe') assert.equal(Number(value.id.split('-')[1]) % 2 ** 24, Number(number) + 1)
+    }
+    assert.equal(ids.size, 600)
+    // Each loop has jobs at hand, so the two together have no order; but none is lost, and none comes twice.
+    assert.deepEqual(seen.toSorted(), names.flatMap(name => numbers(300).map(number => `${name} ${number}`)).toSorted())
+  })
+}
 
 test('an identity of 255 bytes of UTF-8 arrives', limit, async t => {
   const identity = 'ż'.repeat(127) + 'x'

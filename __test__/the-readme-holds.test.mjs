@@ -30,8 +30,9 @@ test('the demo prints what a reader of the article expects', { timeout: 60_000 }
   assert.deepEqual(alone.filter(line => line.startsWith('push')), pushes)
   assert.deepEqual(alone.filter(line => !line.startsWith('push')), jobs.map(job => `Received Job ${job}`))
   const by = name => shared.filter(line => line.startsWith(`${name}: `)).map(line => Number(line.split(' ok ')[1]))
-  assert.deepEqual([by('A'), by('B')].map(numbers => numbers.length), [5, 5])
-  assert.deepEqual(by('A').map((_, turn) => [by('A')[turn], by('B')[turn]].toSorted((a, b) => a - b)), [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]])
+  // Each takes the next job as soon as it is free: how many that makes for either is up to the machine.
+  assert.ok(by('A').length > 0 && by('B').length > 0)
+  assert.deepEqual([...by('A'), ...by('B')].toSorted((a, b) => a - b), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
   assert.deepEqual(carriedOn.filter(line => !line.startsWith('push')), [11, 12, 13, 14, 15].map(job => `B: Received Job ok ${job}`))
 })
 

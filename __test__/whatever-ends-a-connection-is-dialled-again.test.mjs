@@ -31,10 +31,12 @@ for (const [transport, place] of [['tcp', unused], ['ipc', ipcPlace]]) {
     const address = await place(t)
     const worker = open(t, { pull: address })
     const loop = worker.pull()
+    let next = loop.next()
     for (let life = 0; life < 15; life++) {
       const pusher = open(t, { push: { bind: address } })
       await pusher.push(`life ${life}`)
-      assert.equal((await loop.next()).value[0].toString(), `life ${life}`)
+      assert.equal((await next).value[0].toString(), `life ${life}`)
+      next = loop.next() // and so done with the last one, for which the close waits
       await pusher.close()
     }
     await loop.return()

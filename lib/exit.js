@@ -21,13 +21,18 @@ function watch (session) {
   if (isWatching) return
   isWatching = true
   process.on('beforeExit', () => {
-    for (const session of sessions) if (session.undelivered() > 0) linger(session)
+    for (const session of sessions) if (mustDeliver(session)) linger(session)
   })
   process.on('exit', flushAll)
 }
 
 function unwatch (session) {
   sessions.delete(session)
+}
+
+/** Whether jobs are left, and no other thread sees to them. */
+function mustDeliver (session) {
+  return session.undelivered() > 0 && session.native.isAlone()
 }
 
 /** The loop is empty and jobs are left: stays until they are delivered or given up. */
@@ -55,7 +60,7 @@ function complain (session, ifAlone) {
   const { pushBound, pushPeers } = session.native.stats()
   if (ifAlone && pushPeers.length > 0) return
   const where = pushBound.length > 0 ? pushBound.join(', ') : session.options.address
-  const jobs = session.undelivered() + session.waiting.length
+  const jobs = session.undelivered() + session.waiting.jobs
   if (jobs === 0 || hasWarned) return
   hasWarned = true
   warn('ZEROPIPE_WAITING',
@@ -63,14 +68,19 @@ function complain (session, ifAlone) {
     'the process stays until all is delivered: bound that with the option linger (milliseconds)')
 }
 
-/** The process ends now: what connected peers can take in a moment is still theirs. */
-function flushAll () {
+/** The process ends now: what connected peers can take, or are to be told, in a moment is still theirs. */
+function flushAll (exitCode) {
   const until = performance.now() + MOST_AT_EXIT
   for (const session of sessions) {
-    if (session.undelivered() === 0) continue
-    const left = session.native.flush(Math.min(session.options.linger, Math.max(0, until - performance.now())))
+    // A process that fails has not done what it had in hand.
+    if (exitCode === 0) session.settleNow()
+    session.giveBack()
+    const left = () => Math.max(0, until - performance.now())
+    session.native.tellPushers(left())
+    if (!mustDeliver(session)) continue
+    const jobs = session.native.flush(Math.min(session.options.linger, left()))
     // A warning would be printed too late.
-    if (left > 0) writeSync(2, `zeropipe: ${gaveUp(left, `${session.options.address}, at exit`)}\n`)
+    if (jobs > 0) writeSync(2, `zeropipe: ${gaveUp(jobs, `${session.options.address}, at exit`)}\n`)
   }
 }
 

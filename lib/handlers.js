@@ -1,6 +1,7 @@
 'use strict'
 
-// pull(handler, { concurrency }): keeps at most so many handlers running, and tries again what they reject.
+// pull(handler, { concurrency }): keeps at most so many handlers running. What they reject is tried again: a zeropipe
+// pusher sees to that, for any other we do it here.
 
 const { onAbort } = require('./abort.js')
 const { count, warn } = require('./errors.js')
@@ -11,16 +12,21 @@ const PAUSE = 100
 const LONGEST_PAUSE = 30_000
 
 class Handlers {
-  /** `session` has an open pull end; `dead(event)` is told of jobs that were tried too often. */
-  constructor (session, handler, { concurrency, signal }, dead) {
+  /** `session` has an open pull end; `dead(event)` is told of jobs that were tried here too often. */
+  constructor (session, handler, { concurrency, signal, prefetch }, dead) {
     this.session = session
+    this.reference = { deref: () => this }
     this.handler = handler
     this.concurrency = concurrency
     this.signal = signal
+    this.prefetch = prefetch
     this.dead = dead
+    this.unpacker = null
     this.running = 0
     this.isWaiting = false
     this.isOver = false
+    /** Numbers of jobs that are done, to be told together. */
+    this.done = []
     /** Jobs whose pause is over, and the timers of those whose pause is not. */
     this.due = []
     this.pausing = new Map()
@@ -30,22 +36,25 @@ class Handlers {
       this.run(this.entry(job))
       this.fill()
     }
+    this.tellDone = () => this.done.length > 0 && this.unpacker.consumer.done(Float64Array.from(this.done.splice(0)))
     this.forgetSignal = onAbort(signal, () => this.end())
   }
 
   /** Runs until the pipe is closed or the signal aborts; then the handlers that run may finish. */
   async start () {
-    if (!this.session.join(this)) this.isOver = true
+    this.unpacker = this.session.join(this, this.prefetch, false)
+    if (this.unpacker === null) this.isOver = true
     this.session.hold()
     this.fill()
     await this.settled
     this.session.release()
+    if (this.unpacker !== null) this.session.settle(this.unpacker)
     this.signal?.throwIfAborted()
   }
 
-  /** Takes no more jobs. */
+  /** Takes no more jobs. How many that had arrived are lost. */
   end () {
-    if (this.isOver) return
+    if (this.isOver) return 0
     this.isOver = true
     this.forgetSignal()
     const left = this.due.length + this.pausing.size
@@ -53,8 +62,9 @@ class Handlers {
     this.pausing.clear()
     this.due = []
     if (left > 0) warn('ZEROPIPE_GAVE_UP', `dropped ${count(left)} whose handler had failed, before another attempt`)
-    this.session.leave(this)
+    const lost = this.unpacker === null ? 0 : this.session.leave(this)
     this.fill()
+    return lost
   }
 
   /** Starts handlers while there are jobs and room for them. */
@@ -72,30 +82,34 @@ class Handlers {
   }
 
   nextEntry () {
-    const job = this.session.unpacker.next()
+    const job = this.unpacker.next()
     return job === undefined ? undefined : this.entry(job)
   }
 
+  /** A job with what is known of it, and its number until it is settled. */
   entry (job) {
-    return { job, info: this.session.unpacker.info() }
+    return { job, info: this.unpacker.info(), number: this.unpacker.begun - 1 }
   }
 
   wait () {
-    if (this.isWaiting) return
+    this.unpacker.slots = this.concurrency - this.running
+    // To wait again tells the engine how many could run by now.
+    if (this.isWaiting) return this.unpacker.serve()
     this.isWaiting = true
-    this.session.unpacker.wait(this.take)
+    this.unpacker.wait(this.take)
   }
 
   stopWaiting () {
     if (!this.isWaiting) return
     this.isWaiting = false
-    this.session.unpacker.unwait(this.take)
+    this.unpacker.unwait(this.take)
   }
 
   async run (entry) {
     this.running++
     try {
       await this.handler(entry.job, entry.info)
+      this.succeeded(entry)
     } catch (error) {
       this.failed(entry, error)
     }
@@ -104,7 +118,18 @@ class Handlers {
     this.fill()
   }
 
-  failed ({ job, info }, error) {
+  /** Tells of what is done without waiting for others: the process ends. */
+  settleNow () {
+    if (this.done.length > 0) this.tellDone()
+  }
+
+  succeeded ({ number }) {
+    if (number === undefined) return
+    if (this.done.push(number) === 1) process.nextTick(this.tellDone)
+  }
+
+  failed ({ job, info, number }, error) {
+    if (number !== undefined && this.unpacker.consumer.fail(number, reason(error))) return
     const { id, attempt } = info
     if (attempt >= this.session.options.maxAttempts) {
       this.dead({ job, id, attempt, error })
@@ -121,6 +146,15 @@ class Handlers {
       this.due.push(entry)
       this.fill()
     }, pause(attempt)))
+  }
+}
+
+/** What a pusher is told of a failure. */
+function reason (error) {
+  try {
+    return String(error instanceof Error ? error.message : error)
+  } catch {
+    return 'no reason that can be told'
   }
 }
 

@@ -6,26 +6,28 @@
 const { onAbort } = require('./abort.js')
 const { isDue, nextTurn } = require('./turn.js')
 
-/** What a step of a loop gives, made from the first job it got. */
+/** What a step of a loop gives, made from the first job it got; and how many jobs it could begin with, if not one. */
 const shapes = {
   job: (unpacker, job) => job,
   informed: (unpacker, job) => ({ job, ...unpacker.info() }),
-  batch: most => (unpacker, job) => {
+  batch: most => Object.assign((unpacker, job) => {
     const batch = [job]
     for (let next; batch.length < most && (next = unpacker.next()) !== undefined;) batch.push(next)
     return batch
-  }
+  }, { slots: most })
 }
 
 const DONE = { value: undefined, done: true }
 
 class Loop {
   /** `enter()` gives the session to pull from; `shape` is one of `shapes`. */
-  constructor (enter, shape, signal) {
+  constructor (enter, shape, { signal, prefetch }) {
     this.enter = enter
     this.shape = shape
+    this.prefetch = prefetch
     this.session = null
-    /** Set while jobs come from there. */
+    this.reference = new WeakRef(this)
+    /** Set from the first job that it may get to the last that it is done with. */
     this.unpacker = null
     /** Why it is over, until somebody has been told. */
     this.failures = []
@@ -34,8 +36,7 @@ class Loop {
     /** How many of them the unpacker knows of; each keeps the process alive. */
     this.awaited = 0
     this.take = job => {
-      this.awaited--
-      this.session.release()
+      this.waitLess()
       this.waiting.shift().resolve({ value: this.shape(this.unpacker, job), done: false })
     }
     if (signal?.aborted) this.failures.push(signal.reason)
@@ -44,23 +45,26 @@ class Loop {
   }
 
   next () {
+    if (this.isOver) return this.finish()
     if (this.unpacker !== null) {
+      // Whoever asks for the next job is done with those before it.
+      this.unpacker.settle()
       const job = this.unpacker.next()
       if (job !== undefined) {
         const result = { value: this.shape(this.unpacker, job), done: false }
         return isDue() ? nextTurn().then(() => result) : Promise.resolve(result)
       }
     }
-    return this.isOver ? this.finish() : this.wait()
+    return this.wait()
   }
 
   async return (value) {
-    this.end()
+    this.leave()
     return { value, done: true }
   }
 
   async throw (error) {
-    this.end()
+    this.leave()
     throw error
   }
 
@@ -68,35 +72,62 @@ class Loop {
     return this
   }
 
-  /** Ends the loop: those who wait are told that there is no more. */
+  /**
+   * Its user leaves it. The job in hand is done, but that is settled in a turn of its own: a throw that ends the process
+   * comes first, and gives the job back.
+   */
+  leave () {
+    this.end()
+    if (this.unpacker !== null) this.session.settleLater(this.unpacker)
+    this.unpacker = null
+  }
+
+  /** Ends the loop: those who wait are told that there is no more. How many jobs that had arrived are lost. */
   end () {
+    if (this.isOver) return 0
     this.isOver = true
     this.forgetSignal()
-    for (const { resolve } of this.dismiss()) resolve(DONE)
-    if (this.unpacker !== null) {
-      this.unpacker = null
-      this.session.leave(this)
-    }
+    const waiting = this.dismiss()
+    for (const { resolve } of waiting) resolve(DONE)
+    return this.letGo(waiting.length > 0)
   }
 
   /** Ends the loop with an error, for those who wait or else for the next to ask. */
   fail (error) {
     if (this.isOver) return
-    if (this.waiting.length === 0) this.failures.push(error)
-    for (const { reject } of this.dismiss()) reject(error)
-    this.end()
+    this.isOver = true
+    this.forgetSignal()
+    const waiting = this.dismiss()
+    if (waiting.length === 0) this.failures.push(error)
+    for (const { reject } of waiting) reject(error)
+    this.letGo(waiting.length > 0)
+  }
+
+  /** Takes no more jobs. Whoever waits for one is done with those before it. How many that had arrived are lost. */
+  letGo (hasWaited) {
+    if (this.unpacker === null) return 0
+    const lost = this.session.leave(this)
+    if (hasWaited) this.settle()
+    return lost
+  }
+
+  settle () {
+    if (this.unpacker !== null) this.session.settle(this.unpacker)
+    this.unpacker = null
   }
 
   /** Those who waited, who now don't any more. */
   dismiss () {
-    for (; this.awaited > 0; this.awaited--) {
+    while (this.awaited > 0) {
       this.unpacker.unwait(this.take)
-      this.session.release()
+      this.waitLess()
     }
     return this.waiting.splice(0)
   }
 
   async finish () {
+    // It has come back for more, so it is done with what it had.
+    this.settle()
     if (this.failures.length > 0) throw this.failures.pop()
     return DONE
   }
@@ -108,8 +139,13 @@ class Loop {
     return promise
   }
 
+  waitLess () {
+    if (--this.awaited === 0) this.session.waitingLoops.delete(this)
+    this.session.release()
+  }
+
   await () {
-    this.awaited++
+    if (this.awaited++ === 0) this.session.waitingLoops.add(this)
     this.session.hold()
     this.unpacker.wait(this.take)
   }
@@ -125,8 +161,9 @@ class Loop {
       return
     }
     if (this.isOver) return
-    if (!this.session.join(this)) return this.end() // closed meanwhile
-    this.unpacker = this.session.unpacker
+    this.unpacker = this.session.join(this, this.prefetch, true)
+    if (this.unpacker === null) return this.end() // closed meanwhile
+    this.unpacker.slots = this.shape.slots ?? 1
     for (let left = this.waiting.length; left > 0; left--) this.await()
   }
 }

@@ -14,6 +14,7 @@ const DEFAULTS = {
   maxMessageSize: 64 * MEBIBYTE,
   linger: Infinity,
   maxAttempts: 20,
+  ackTimeout: Infinity,
   heartbeat: { interval: 5_000, timeout: 15_000 },
   identity: ''
 }
@@ -71,7 +72,7 @@ function sites (name, value, binds) {
 function pipeOptions (given) {
   const address = typeof given === 'string' ? given : undefined
   const options = address !== undefined ? {} : given === undefined ? {} : given
-  checkKeys(options, ['push', 'pull', 'highWaterMark', 'maxMessageSize', 'linger', 'maxAttempts', 'heartbeat', 'identity'], 'pipe')
+  checkKeys(options, ['push', 'pull', 'highWaterMark', 'maxMessageSize', 'linger', 'maxAttempts', 'ackTimeout', 'heartbeat', 'identity'], 'pipe')
   const { highWaterMark = {}, heartbeat = {}, identity = DEFAULTS.identity } = options
   checkKeys(highWaterMark, ['messages', 'bytes'], 'highWaterMark')
   checkKeys(heartbeat, ['interval', 'timeout'], 'heartbeat')
@@ -102,6 +103,10 @@ function pipeOptions (given) {
       maxWaitingJobs: number('highWaterMark.messages', highWaterMark.messages, DEFAULTS.highWaterMark.messages, 1, 2 ** 32),
       maxWaitingBytes: number('highWaterMark.bytes', highWaterMark.bytes, DEFAULTS.highWaterMark.bytes, 1, 2 ** 48),
       maxMessageSize: number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE),
+      maxAttempts: number('maxAttempts', options.maxAttempts, DEFAULTS.maxAttempts, 1, 2 ** 31),
+      ackTimeout: number('ackTimeout', options.ackTimeout, DEFAULTS.ackTimeout, 1, Infinity, false),
+      // For measurements of what acknowledgement costs: nobody else would want to go without.
+      flow: process.env.ZEROPIPE_FLOW !== 'off',
       heartbeatInterval: number('heartbeat.interval', heartbeat.interval, DEFAULTS.heartbeat.interval, 0, 2 ** 31, false),
       heartbeatTimeout: number('heartbeat.timeout', heartbeat.timeout, DEFAULTS.heartbeat.timeout, 1, 2 ** 31, false),
       identity

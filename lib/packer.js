@@ -53,13 +53,13 @@ class Packer {
     return isDue() ? nextTurn() : ACCEPTED
   }
 
-  /** Takes a job of checked frames that counts `cost`; false if there is no room. */
-  put ({ frames, bytes, cost }) {
-    if (bytes >= SLAB) return this.putAlone(frames, cost)
+  /** Takes a job of checked frames that counts `cost`; false if there is no room, unless that is not to matter. */
+  put ({ frames, bytes, cost }, isForced = false) {
+    if (bytes >= SLAB) return this.putAlone(frames, cost, isForced)
     if (this.jobs >= this.maxJobs || this.used + cost > this.limit || !this.hasSpace(frames.length, bytes)) {
       this.flush()
       this.setRoom(this.native.room())
-      if (!this.native.fits(cost)) return false
+      if (!isForced && !this.native.fits(cost)) return false
     }
     for (let index = 0; index < frames.length; index++) {
       if (index > 0) this.ends[this.frames++] = this.used + MORE
@@ -81,9 +81,9 @@ class Packer {
     this.setRoom(room ?? 0)
   }
 
-  putAlone (frames, cost) {
+  putAlone (frames, cost, isForced) {
     this.flush()
-    if (!this.native.fits(cost)) return false
+    if (!isForced && !this.native.fits(cost)) return false
     const bytes = frames.map(frame => typeof frame === 'string' ? Buffer.from(frame) : frame)
     const room = this.native.sendLarge(bytes)
     if (room === null) this.refused([bytes])

@@ -29,7 +29,7 @@ function makePipe (readOptions, makeNative) {
   function enter () {
     if (session === null || (isShared && session.isClosed)) {
       options ??= readOptions()
-      session = new Session(options, makeNative, (name, event) => events.emit(name, event), job => push(job))
+      session = new Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : events.emit(name, event), job => push(job))
     }
     return session
   }
@@ -59,11 +59,11 @@ function makePipe (readOptions, makeNative) {
     if (typeof first === 'function') return pullByHandler(first, second)
     const enterPull = () => enterEnd('pull')
     try {
-      const { batch, info, signal } = loopOptions(first)
+      const { batch, info, ...others } = loopOptions(first)
       if (batch !== undefined && info) throw makeError(code.INVALID_OPTION, 'options batch and info can\'t be combined')
-      return new Loop(enterPull, batch !== undefined ? shapes.batch(batch) : info ? shapes.informed : shapes.job, signal)
+      return new Loop(enterPull, batch !== undefined ? shapes.batch(batch) : info ? shapes.informed : shapes.job, others)
     } catch (error) {
-      return new Loop(() => { throw error }, shapes.job)
+      return new Loop(() => { throw error }, shapes.job, {})
     }
   }
 
@@ -144,23 +144,16 @@ function makePipe (readOptions, makeNative) {
   return pipe
 }
 
-const NOTHING = { pushBound: [], pushPeers: [], waiting: 0, waitingBytes: 0, delivered: 0, pullBound: [], pullPeers: [], received: 0 }
+const NOTHING = {
+  pushBound: [], pushPeers: [], queued: 0, queuedBytes: 0, inFlight: 0, inFlightBytes: 0, done: 0, redelivered: 0, dead: 0,
+  pullBound: [], pullPeers: [], received: 0
+}
 
 function toStats (native = NOTHING) {
-  const peer = ({ address, identity, jobs }) => ({ address, identity, flow: false, jobs })
+  const { pushBound, pushPeers, pullBound, pullPeers, received, ...counts } = native
   return {
-    push: {
-      bound: native.pushBound,
-      peers: native.pushPeers.map(peer),
-      queued: native.waiting,
-      queuedBytes: native.waitingBytes,
-      delivered: native.delivered
-    },
-    pull: {
-      bound: native.pullBound,
-      peers: native.pullPeers.map(peer),
-      received: native.received
-    }
+    push: { bound: pushBound, peers: pushPeers, ...counts },
+    pull: { bound: pullBound, peers: pullPeers, received }
   }
 }
 

@@ -15,6 +15,10 @@ const { WaitingLine } = require('./waiting_line.js')
 const ROOM = 1
 const JOBS = 2
 const MAIL = 4
+const RECALL = 8
+
+/** A worker that waits for room counts as waiting for itself when nothing has moved for so many milliseconds. */
+const LOCKED = 10
 
 class Session {
   /**
@@ -28,8 +32,7 @@ class Session {
     this.late = []
     this.native = makeNative(options.native, bits => loudly(() => this.look(bits)))
     this.packer = null
-    this.unpacker = new Unpacker(this.native)
-    this.waiting = new WaitingLine(job => this.isPushOpen && this.putOrAwait(job))
+    this.waiting = new WaitingLine((job, isForced) => this.isPushOpen && this.putOrAwait(job, isForced))
     this.opening = { push: null, pull: null }
     this.isPushOpen = false
     this.isClosing = false
@@ -38,13 +41,23 @@ class Session {
     this.closing = null
     this.until = Infinity
     this.lingerTimer = undefined
+    this.unlockTimer = undefined
     this.lingerOver = new Promise(resolve => { this.endLinger = resolve })
     this.over = new Promise(resolve => { this.endOver = resolve })
     this.questions = new Map()
     this.lastQuestion = 0
     this.holds = 0
-    /** The loops and handler pools that take jobs. */
+    /**
+     * References to the loops and handler pools that take jobs. Weak to a loop that does not wait: one that nobody holds any
+     * more has been left without a word, and what it had is done when it is collected.
+     */
     this.users = new Set()
+    /** The loops that wait. */
+    this.waitingLoops = new Set()
+    /** The unpackers of loops that were left a moment ago. */
+    this.leaving = new Set()
+    /** How many unpackers have not settled their last job. */
+    this.unsettled = 0
     /** Those who wait for `change`. */
     this.watchers = []
     exit.watch(this)
@@ -103,29 +116,69 @@ class Session {
   /** See `Pipe.close` in index.d.ts. */
   close (linger = this.options.linger) {
     this.isClosing = true
+    this.settleNow()
     this.shorten(linger)
     this.closing ??= this.isClosed ? Promise.resolve() : this.finish()
     return this.closing
   }
 
-  /** A loop or handler pool starts to take jobs; false if it is too late for that. */
-  join (user) {
-    if (this.isClosed) return false
-    this.users.add(user)
-    this.unpacker.join()
-    return true
+  /** A loop or handler pool starts to take jobs: an unpacker of its own, or null if it is too late for that. */
+  join (user, prefetch, inOrder) {
+    if (this.isClosed) return null
+    this.users.add(user.reference)
+    this.unsettled++
+    return new Unpacker(this.native, prefetch, inOrder)
   }
 
-  /** It takes no more. */
+  * eachUser () {
+    for (const reference of this.users) {
+      const user = reference.deref()
+      if (user !== undefined) yield user
+      else this.users.delete(reference)
+    }
+  }
+
+  /** It takes no more. How many jobs that had arrived are lost, because the pipe is closed. */
   leave (user) {
-    this.users.delete(user)
-    if (!this.isClosed) this.unpacker.leave()
+    this.users.delete(user.reference)
+    return user.unpacker.release()
+  }
+
+  /** What a loop had in hand when it was left is done, if the process gets that far. */
+  settleLater (unpacker) {
+    this.leaving.add(unpacker)
+    setImmediate(() => this.settle(unpacker))
+  }
+
+  /** The same at once, for all: the pipe closes, or the process ends in order. */
+  settleNow () {
+    for (const unpacker of this.leaving) this.settle(unpacker)
+    for (const user of this.eachUser()) user.settleNow?.()
+  }
+
+  /** What it had in hand is done, and it is not needed any more. */
+  settle (unpacker) {
+    if (unpacker.isLeft) return
+    this.leaving.delete(unpacker)
+    unpacker.finish()
+    this.unsettled--
+    this.unwatchIfOver()
+  }
+
+  /** What nobody has begun with goes back: the process ends. */
+  giveBack () {
+    for (const { unpacker } of this.eachUser()) unpacker?.release()
+  }
+
+  unwatchIfOver () {
+    // Not at once: should the process end now, pushers are to be told before.
+    if (this.isClosed && this.unsettled === 0) setTimeout(exit.unwatch, 1000, this).unref()
   }
 
   /** How many accepted jobs are not delivered, those still in the slab among them. */
   undelivered () {
     this.packer?.flush()
-    return this.native.waiting()
+    return this.native.undelivered()
   }
 
   /** Resolves when a peer has come or gone, or the pipe is closed. */
@@ -161,12 +214,20 @@ class Session {
     return makeError(code.CLOSED, `the pipe ${this.options.address} is closed`)
   }
 
-  async drainAll () {
-    await this.waiting.settled()
-    if (this.opening.push === null) return
-    await this.opening.push
+  /** Not async: what is pushed after the call, however soon, is not waited for. */
+  drainAll () {
+    if (this.isPushOpen && this.waiting.length === 0) return this.askToDrain()
+    if (this.opening.push === null) return Promise.resolve()
+    if (this.isClosed) return Promise.reject(this.closedError())
+    let drained
+    // In line, behind the pushes that wait. If those are refused because the end can't open, nothing is left.
+    const turn = this.waiting.join({ mark: () => { drained = this.askToDrain() } })
+    return turn.then(() => drained, error => { if (this.isClosed) throw error })
+  }
+
+  askToDrain () {
     this.packer.flush()
-    await this.ask(id => this.native.drain(id))
+    return this.ask(id => this.native.drain(id))
   }
 
   async finish () {
@@ -176,10 +237,16 @@ class Session {
     this.packer?.flush()
     const finished = this.ask(id => this.native.close(Infinity, id))
     this.lingerOver.then(() => this.isClosed || this.ask(id => this.native.close(0, id)))
-    const { givenUp, dropped } = await finished
-    clearTimeout(patience)
-    clearTimeout(this.lingerTimer)
+    this.over.then(() => clearTimeout(patience))
+    // Not `over`: this may be awaited in a loop body, for which that would wait.
+    await finished
+  }
+
+  /** The engine has closed the pipe, and says what became of the jobs that were left. */
+  closed ({ givenUp, dropped }) {
     const left = dropped + this.end()
+    // Whoever asked for it says so.
+    if (this.closing === null) return
     if (givenUp > 0) warn('ZEROPIPE_GAVE_UP', gaveUp(givenUp, this.options.address))
     if (left > 0) {
       warn('ZEROPIPE_GAVE_UP', `dropped ${count(left)} that had arrived and that nobody began with (${this.options.address})`)
@@ -192,23 +259,27 @@ class Session {
     if (this.isClosed || until >= this.until) return
     this.until = until
     clearTimeout(this.lingerTimer)
+    clearTimeout(this.unlockTimer)
     // Longer than a timer can be set is for ever.
     if (linger === 0) this.endLinger()
     else if (linger < 2 ** 31) this.lingerTimer = setTimeout(this.endLinger, linger)
   }
 
-  /** The engine is done with this pipe: everybody who still waits is told. How many jobs in hand nobody has begun with. */
+  /** The engine is done with this pipe: everybody who still waits is told. How many jobs in hand are lost. */
   end () {
     if (this.isClosed) return 0
     this.isClosing = this.isClosed = true
     this.isPushOpen = false
+    clearTimeout(this.lingerTimer)
+    clearTimeout(this.unlockTimer)
     this.waiting.refuse(this.closedError())
-    for (const user of [...this.users]) user.end()
+    let lost = 0
+    for (const user of [...this.eachUser()]) lost += user.end()
     this.tellWatchers()
     this.endOver()
-    exit.unwatch(this)
+    this.unwatchIfOver()
     this.leaveIfAnswered()
-    return this.unpacker.forget()
+    return lost
   }
 
   opened (end) {
@@ -218,12 +289,29 @@ class Session {
     this.waiting.serve()
   }
 
-  putOrAwait (job) {
-    if (this.packer.put(job)) return true
+  putOrAwait (job, isForced) {
+    if (job.mark !== undefined) {
+      job.mark()
+      return true
+    }
+    if (this.packer.put(job, isForced)) return true
+    this.unlockTimer ??= setTimeout(() => this.unlock(), LOCKED)
     this.packer.flush()
     this.native.awaitRoom()
     // Jobs may have left between the two: then nobody would wake us.
     return this.packer.put(job)
+  }
+
+  /**
+   * A worker that pushes to its own pipe, and waits for room that only it could make, would wait for ever. So where nothing but
+   * our own busy loops can take jobs, and nothing moves, one more is taken over the mark, again and again.
+   */
+  unlock (before) {
+    this.unlockTimer = undefined
+    if (this.waiting.length === 0 || !this.isPushOpen) return
+    const progress = this.native.ownProgress()
+    if (progress !== null && progress === before) this.waiting.force()
+    this.unlockTimer = setTimeout(() => this.unlock(progress ?? undefined), LOCKED)
   }
 
   /** Asks the engine; the answer comes by mail. */
@@ -244,7 +332,8 @@ class Session {
   look (bits) {
     if ((bits & MAIL) !== 0) this.readMail()
     if ((bits & ROOM) !== 0) this.waiting.serve()
-    if ((bits & JOBS) !== 0) this.unpacker.serve()
+    if ((bits & JOBS) !== 0) for (const { unpacker } of [...this.eachUser()]) unpacker?.serve()
+    if ((bits & RECALL) !== 0) for (const { unpacker } of this.eachUser()) unpacker?.recall()
   }
 
   readMail () {
@@ -259,8 +348,7 @@ class Session {
           this.isClosing = true
           break
         case 'closed':
-          // Whoever asked for it has said how it went before the session ends.
-          if (this.closing === null) this.end()
+          this.closed(mail)
           break
         default:
           // In a tick of its own: a listener that throws must not keep others from being told.
@@ -290,11 +378,12 @@ function loudly (work) {
 }
 
 /** An event as users see it. */
-function toEvent ({ kind, side, address, identity, code, text }) {
+function toEvent ({ kind, side, address, identity, flow, code, text, job, jobId, attempt }) {
   switch (kind) {
     case 'listening': return { end: side, address }
-    case 'join': return { end: side, address, identity, flow: false }
-    case 'leave': return { end: side, address, identity, flow: false, reason: text, code }
+    case 'join': return { end: side, address, identity, flow }
+    case 'leave': return { end: side, address, identity, flow, reason: text, code }
+    case 'dead': return { job, id: jobId, attempt, error: makeError(code, text) }
     default: return { end: side, address, code, reason: text }
   }
 }

@@ -1,7 +1,8 @@
 'use strict'
 
-// Jobs on their way in. The engine hands over a slab with many of them; they are sliced off it one by one, without a
-// crossing, and shared by all loops and handlers of the pipe on this thread.
+// Jobs on their way in, for one loop or pool of handlers. The engine hands over a slab with many of them; they are sliced off
+// it one by one, without a crossing. How far that has come the engine reads from shared words, so that it can acknowledge
+// jobs and knows what to send on.
 
 const { randomBytes } = require('node:crypto')
 const { begin } = require('./turn.js')
@@ -9,27 +10,38 @@ const { begin } = require('./turn.js')
 /** Set in an end when more frames of the same job follow. */
 const MORE = 2 ** 31
 /** What stands in the array of ends before the ends (`src/binding/pull_end.rs`). */
-const HEADER = 4
+const HEADER = 3
 const FRAMES = 4096
 
+/** The shared words (`src/engine/consumer.rs`): how many jobs were begun with, how many are done, whether to tell. */
+const BEGUN = 0
+const DONE = 1
+const ARMED = 2
+
+/** Names for the jobs of pushers that give them none. */
+const nameless = randomBytes(8).toString('hex')
+let lastNameless = 0
+
 class Unpacker {
-  constructor (native) {
-    this.native = native
-    this.begun = native.begunWord()
+  /** `prefetch` is a number or 'auto'; `inOrder` says that each job is done when the next is asked for. */
+  constructor (native, prefetch, inOrder) {
+    this.consumer = native.consumer(prefetch === 'auto' ? -1 : prefetch, inOrder)
+    this.words = this.consumer.words()
     this.ends = new Uint32Array(HEADER + FRAMES)
     this.slab = null
     this.start = 0
     this.frame = HEADER
     this.frames = HEADER
-    /** Of the job sliced last: its index in the slab. */
-    this.job = -1
+    /** How many jobs were begun with: each job's number is this before it is sliced. */
+    this.begun = 0
+    /** Of the slab at hand, as far as it has been asked for: where its jobs come from, and what the id of job 0 would be. */
     this.source = null
-    this.isMixed = false
+    this.firstId = 0n
     /** Those who wait for a job, in order. */
     this.takers = []
-    this.users = 0
-    this.instance = randomBytes(8).toString('hex')
-    this.number = 0
+    /** How many jobs could be begun with at once by those who wait; a pool sets it. */
+    this.slots = 0
+    this.isLeft = false
   }
 
   /** The next job, or undefined: there is none, or others wait who come first. */
@@ -41,8 +53,7 @@ class Unpacker {
   slice () {
     if (this.frame === this.frames && !this.refill()) return undefined
     const end = this.ends[this.frame++]
-    this.begun[0] = this.frame - HEADER
-    this.job++
+    this.words[BEGUN] = ++this.begun
     const start = this.start
     if (end >= MORE) return this.sliceMany(end)
     this.start = end
@@ -58,14 +69,26 @@ class Unpacker {
     }
     frames.push(this.slab.subarray(this.start, end))
     this.start = end
-    this.begun[0] = this.frame - HEADER
     return frames
+  }
+
+  /** All jobs sliced so far are done. */
+  settle () {
+    this.words[DONE] = this.begun
+    // Whoever works slowly is asked to tell; a fast one is watched instead.
+    if (this.words[ARMED] !== 0) this.consumer.told()
   }
 
   /** What is known of the job sliced last. */
   info () {
-    if (this.source === null || this.isMixed) this.source = this.native.source(this.job)
-    return { id: `${this.instance}-${++this.number}`, attempt: 1, from: this.source }
+    const number = this.begun - 1
+    if (this.source === null || !this.source.isRow) {
+      this.source = this.consumer.source(number)
+      this.firstId = BigInt(this.source.id) - BigInt(number)
+    }
+    const { address, identity, instance, attempt } = this.source
+    const name = instance === '' ? `${nameless}-${++lastNameless}` : `${instance}-${BigInt.asUintN(64, this.firstId + BigInt(number))}`
+    return { id: name, attempt, from: { address, identity } }
   }
 
   /** `take` is called with a job as soon as there is one. */
@@ -90,29 +113,37 @@ class Unpacker {
     }
   }
 
-  /** One more loop or handler wants jobs. */
-  join () {
-    this.users++
+  /** Gives back what was not begun with: others can have it sooner. */
+  recall () {
+    if (this.frame === this.frames) return
+    this.drop()
+    this.consumer.recall()
   }
 
-  /** One fewer does; after the last, what was not begun with goes to other threads, or waits. */
-  leave () {
-    if (--this.users > 0) return
-    this.forget()
-    this.native.release()
+  /** Takes no more; what was not begun with goes back. How many jobs are lost by that, which is only so on a closed pipe. */
+  release () {
+    if (this.isLeft) return 0
+    this.drop()
+    return this.consumer.release()
   }
 
-  /** Drops the slab; how many jobs in it nobody has begun with. */
-  forget () {
-    const left = this.jobsBetween(this.frame, this.frames)
+  /** The last of it: everything that was begun with is done. */
+  finish () {
+    if (this.isLeft) return
+    this.isLeft = true
+    this.consumer.finish()
+    this.consumer.leave()
+  }
+
+  drop () {
     this.slab = null
     this.frame = this.frames = HEADER
-    return left
   }
 
   /** Takes the next slab; without one, and with somebody waiting, the engine wakes us when there is. */
   refill () {
-    const slab = this.native.take(this.ends, this.takers.length > 0)
+    if (this.isLeft) return false
+    const slab = this.consumer.take(this.ends, this.takers.length > 0 ? Math.max(this.slots, this.takers.length) : 0)
     if (slab === null) {
       this.slab = null
       return false
@@ -121,17 +152,8 @@ class Unpacker {
     this.frames = HEADER + this.ends[0]
     this.frame = HEADER + this.ends[1]
     this.start = this.ends[2]
-    this.isMixed = this.ends[3] === 1
     this.source = null
-    // Some may have been begun with by another thread before it came to us.
-    this.job = this.jobsBetween(HEADER, this.frame) - 1
     return true
-  }
-
-  jobsBetween (from, to) {
-    let jobs = 0
-    for (let frame = from; frame < to; frame++) if (this.ends[frame] < MORE) jobs++
-    return jobs
   }
 }
 

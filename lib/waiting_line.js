@@ -15,6 +15,11 @@ class WaitingLine {
     return this.entries.length
   }
 
+  /** How many jobs wait: not all that stands in line is one. */
+  get jobs () {
+    return this.entries.filter(({ job }) => job.mark === undefined).length
+  }
+
   /** Resolves when the job is taken; rejects with why it never will be. */
   join (job, signal) {
     const entry = { job }
@@ -38,6 +43,14 @@ class WaitingLine {
       forget()
       resolve()
     }
+  }
+
+  /** Takes the first, whether there is room or not; `put` is told so. */
+  force () {
+    const [entry] = this.entries.splice(0, 1)
+    this.put(entry.job, true)
+    entry.forget()
+    entry.resolve()
   }
 
   /** Takes none. */

@@ -71,11 +71,6 @@ impl Batch {
         self.jobs
     }
 
-    /// How many of them lie behind a place.
-    pub fn jobs_behind(&self, at: Place) -> usize {
-        self.ends[at.frame.min(self.ends.len())..].iter().filter(|&end| end & MORE == 0).count()
-    }
-
     /// What they count against a mark, all together: [`cost`] of each, added up.
     pub fn cost(&self) -> usize {
         self.cost
@@ -89,6 +84,29 @@ impl Batch {
     /// Where each frame stops in the slab; [`MORE`] tells that its job goes on.
     pub fn ends(&self) -> &[u32] {
         &self.ends
+    }
+
+    /// Where so many jobs from a place on end, and what they count.
+    pub fn span(&self, at: Place, jobs: usize) -> (Place, usize) {
+        let rest = &self.ends[at.frame..];
+        // Where every job has one frame there is nothing to look for.
+        let frames = if self.ends.len() == self.jobs {
+            jobs.min(rest.len())
+        } else {
+            let last =
+                rest.iter().enumerate().filter(|(_, end)| *end & MORE == 0).nth(jobs.saturating_sub(1));
+            if jobs == 0 { 0 } else { last.map_or(rest.len(), |(index, _)| index + 1) }
+        };
+        let byte = frames.checked_sub(1).map_or(at.byte, |last| (rest[last] & !MORE) as usize);
+        (Place { frame: at.frame + frames, byte }, byte - at.byte + frames.saturating_sub(jobs) * FRAME_COST)
+    }
+
+    /// A batch of its own with so many jobs from a place on, copied.
+    pub fn copy(&self, at: Place, jobs: usize) -> Option<Self> {
+        let (next, cost) = self.span(at, jobs);
+        let slab = self.slab[at.byte..next.byte].to_vec();
+        let ends: Vec<u32> = self.ends[at.frame..next.frame].iter().map(|end| end - at.byte as u32).collect();
+        (!ends.is_empty()).then(|| Self { slab: Arc::new(slab), ends: Arc::new(ends), jobs, cost })
     }
 
     /// The job at a place, and the place behind it; `None` behind the last.

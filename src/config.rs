@@ -26,6 +26,12 @@ pub struct Config {
     pub max_waiting_bytes: usize,
     /// What a whole job may count, in both directions.
     pub max_message_size: usize,
+    /// How often a zeropipe peer may fail on a job before it is dead.
+    pub max_attempts: u32,
+    /// How long a zeropipe peer may hold a job before it goes to another; `None` for ever.
+    pub ack_timeout: Option<Duration>,
+    /// Whether jobs are acknowledged between us and peers that know how.
+    pub flow: bool,
     /// A PING is sent this often; zero turns heartbeats off.
     pub heartbeat_interval: Duration,
     /// A peer that has been silent this long after a PING is gone.
@@ -42,6 +48,9 @@ impl Default for Config {
             max_waiting_jobs: 100_000,
             max_waiting_bytes: 64 << 20,
             max_message_size: 64 << 20,
+            max_attempts: 20,
+            ack_timeout: None,
+            flow: true,
             heartbeat_interval: Duration::from_secs(5),
             heartbeat_timeout: Duration::from_secs(15),
             identity: Vec::new(),

@@ -20,6 +20,8 @@ pub mod code {
     pub const INCOMPATIBLE: &str = "ERR_ZEROPIPE_INCOMPATIBLE_PEER";
     /// A peer, or a handshake, that went silent.
     pub const TIMEOUT: &str = "ERR_ZEROPIPE_TIMEOUT";
+    /// A job was given up after too many attempts.
+    pub const JOB_FAILED: &str = "ERR_ZEROPIPE_JOB_FAILED";
     /// The peer ended the connection.
     pub const DISCONNECTED: &str = "ERR_ZEROPIPE_DISCONNECTED";
     /// The other end is inside this process and gone, or a transport this system lacks.

@@ -17,10 +17,11 @@ use zeropipe::{
     batch::{Batch, Builder},
     config::{Config, Sites},
     engine::{
+        consumer::{Taken, word},
+        delivery::Fate,
         event::{Event, Handle, Reply, Side},
         keeper,
         pipe::Pipe,
-        pull_port::Delivery,
     },
 };
 
@@ -64,14 +65,9 @@ fn numbers(range: std::ops::Range<u32>) -> Batch {
     builder.take().expect("some")
 }
 
-fn read(delivery: &Delivery) -> Vec<u32> {
-    let (mut at, mut found) = (delivery.at, Vec::new());
-    while let Some((job, next)) = delivery.batch.job(at) {
-        let bytes = job.frames().next().expect("a frame").0;
-        found.push(u32::from_le_bytes(bytes.try_into().expect("four bytes")));
-        at = next;
-    }
-    found
+fn read(taken: &Taken) -> Vec<u32> {
+    let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
+    taken.iter().map(|job| number(job.frames().next().expect("a frame").0)).collect()
 }
 
 #[test]
@@ -98,26 +94,26 @@ fn consumers_that_leave_while_jobs_are_dealt_lose_none() {
                 let mut random = random::Random::new(seed);
                 while !over.load(SeqCst) {
                     let bell = Arc::new(Bell::default());
-                    let consumer = puller.pull.join(bell.clone());
-                    if let Some(delivery) = puller.pull.take(&consumer, true) {
-                        let begun = delivery.at.frame()
-                            + random.below(delivery.batch.ends().len() - delivery.at.frame() + 1);
-                        consumer.begun.store(begun as u32, SeqCst);
-                        let jobs = read(&delivery);
-                        seen.lock().expect("no panic").extend(&jobs[..begun - delivery.at.frame()]);
+                    let consumer = puller.pull.join(bell.clone(), None, true);
+                    if let Some(taken) = puller.pull.take(&consumer, 1) {
+                        let begun = random.below(taken.jobs + 1);
+                        consumer.words[word::BEGUN].store(begun as u32, SeqCst);
+                        seen.lock().expect("no panic").extend(&read(&taken)[..begun]);
                     }
-                    puller.pull.leave(&consumer);
+                    puller.pull.leave(&consumer, Fate::Done);
                 }
             });
         }
         let bell = Arc::new(Bell::default());
-        let consumer = puller.pull.join(bell.clone());
+        let consumer = puller.pull.join(bell.clone(), None, true);
         let deadline = Instant::now() + Duration::from_secs(60);
         while seen.lock().expect("no panic").len() < JOBS as usize && Instant::now() < deadline {
-            match puller.pull.take(&consumer, true) {
-                Some(delivery) => {
-                    consumer.begun.store(delivery.batch.ends().len() as u32, SeqCst);
-                    seen.lock().expect("no panic").extend(read(&delivery));
+            let words = &consumer.words;
+            words[word::DONE].store(words[word::BEGUN].load(SeqCst), SeqCst);
+            match puller.pull.take(&consumer, 1) {
+                Some(taken) => {
+                    words[word::BEGUN].fetch_add(taken.jobs as u32, SeqCst);
+                    seen.lock().expect("no panic").extend(read(&taken));
                 }
                 None => bell.wait(Duration::from_millis(100)),
             }

@@ -105,7 +105,7 @@ struct Incoming {
 impl Incoming {
     /// All at once.
     fn whole(bytes: &[u8]) -> Self {
-        let (mut incoming, mut decoder) = (Self::default(), Decoder::new(LIMIT));
+        let (mut incoming, mut decoder) = (Self::default(), Decoder::new(LIMIT, true));
         incoming.error = decoder.feed(bytes).err();
         incoming.collect(&mut decoder, bytes.len());
         incoming
@@ -113,7 +113,7 @@ impl Incoming {
 
     /// Piece by piece, and large frames straight into their place, as a link reads them.
     fn in_pieces(mut bytes: &[u8], random: &mut Random) -> Self {
-        let (mut incoming, mut decoder) = (Self::default(), Decoder::new(LIMIT));
+        let (mut incoming, mut decoder) = (Self::default(), Decoder::new(LIMIT, true));
         while !bytes.is_empty() && incoming.error.is_none() {
             let mut length = piece(random, bytes.len());
             match decoder.rest().filter(|_| random.below(2) == 0) {
@@ -139,7 +139,7 @@ impl Incoming {
         while let Some(command) = decoder.command() {
             self.commands.push(command);
         }
-        while let Some(batch) = decoder.batch() {
+        while let Some((batch, _)) = decoder.batch() {
             assert!(batch.jobs() > 0);
             assert!(batch.slab().capacity() <= 2 * (LIMIT + fed), "{} bytes", batch.slab().capacity());
             let mut at = Place::default();
@@ -162,7 +162,7 @@ struct Opened {
 }
 
 fn open(bytes: &[u8], mut pieces: impl FnMut(usize) -> usize) -> Opened {
-    let hello = Hello { socket_type: SocketType::Pull, identity: b"me".to_vec() };
+    let hello = Hello { socket_type: SocketType::Pull, identity: b"me".to_vec(), instance: None };
     let (mut handshake, mut opened) =
         (Handshake::new(hello), Opened { outcome: None, output: vec![], taken: 0 });
     while opened.taken < bytes.len() && opened.outcome.is_none() {

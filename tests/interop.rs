@@ -94,7 +94,7 @@ async fn hand_over_to_crate(binder: Binder, address: &str, mix: &Mix, count: usi
         }
     };
     tokio::join!(push, pull);
-    assert_eq!((ours.pipe.push.delivered(), ours.pipe.push.waiting()), (count as u64, 0));
+    assert_eq!((ours.pipe.push.done(), ours.pipe.push.waiting()), (count as u64, 0));
     theirs.close().await;
     ours.close().await;
 }
@@ -111,12 +111,10 @@ async fn take_over_from_crate(binder: Binder, address: &str, mix: &Mix, count: u
     });
     let mut index = 0;
     while index < count {
-        let delivery = ours.pull().await;
-        let mut at = delivery.at;
-        while let Some((job, next)) = delivery.batch.job(at) {
+        for job in ours.pull().await.iter() {
             let frames: Vec<&[u8]> = job.frames().map(|(bytes, _)| bytes).collect();
             assert!(frames == mix.job(index), "job {index} of {count}, {binder:?}, {address}");
-            (at, index) = (next, index + 1);
+            index += 1;
         }
     }
     assert_eq!((index, ours.pipe.pull.received()), (count, count as u64));

@@ -23,7 +23,6 @@ use crate::{
         event::{Handle, Side},
         keeper,
         pipe::Pipe,
-        pull_port::Consumer,
     },
     error,
 };
@@ -40,7 +39,6 @@ pub struct NativePipe {
 pub(super) struct Seat {
     pub(super) pipe: Arc<Pipe>,
     pub(super) wake: Arc<Wake>,
-    pub(super) consumer: Arc<Consumer>,
     is_left: AtomicBool,
 }
 
@@ -48,7 +46,6 @@ impl Seat {
     fn leave(&self) {
         if !self.is_left.swap(true, SeqCst) {
             let handle: Arc<dyn Handle> = self.wake.clone();
-            self.pipe.pull.leave(&self.consumer);
             self.pipe.detach(&handle);
             self.wake.leave();
         }
@@ -66,7 +63,7 @@ impl Drop for NativePipe {
 
 #[napi]
 impl NativePipe {
-    /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail.
+    /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back.
     #[napi(constructor, catch_unwind)]
     pub fn new(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
         Self::sit(env, options, wake, keeper::open)
@@ -82,8 +79,7 @@ impl NativePipe {
         let config = options.config().map_err(to_napi)?;
         let wake = Wake::new(wake)?;
         let pipe = open(config, wake.clone()).map_err(to_napi)?;
-        let consumer = pipe.pull.join(wake.clone());
-        let seat = Arc::new(Seat { pipe, wake, consumer, is_left: AtomicBool::new(false) });
+        let seat = Arc::new(Seat { pipe, wake, is_left: AtomicBool::new(false) });
         let at_end_of_thread = env.add_env_cleanup_hook(Arc::downgrade(&seat), |seat| {
             if let Some(seat) = seat.upgrade() {
                 seat.leave();
@@ -130,25 +126,47 @@ impl NativePipe {
         self.seat.wake.hold(&env, hold)
     }
 
-    /// Blocks until everything is delivered, nobody is connected or so many milliseconds have passed; how many jobs
-    /// are left then. For the very end of a process only.
+    /// Blocks until all jobs are with a peer, nobody is connected or so many milliseconds have passed; how many jobs are
+    /// with nobody then. For the very end of a process only.
     #[napi(catch_unwind)]
     pub fn flush(&self, limit: f64) -> f64 {
         let push = &self.seat.pipe.push;
-        let until = Instant::now().checked_add(milliseconds(limit));
-        while push.waiting() > 0
-            && !push.peers.read().is_empty()
-            && until.is_none_or(|until| Instant::now() < until)
-        {
-            sleep(Duration::from_millis(1));
-        }
-        push.waiting() as f64
+        let is_written = wait_until(limit, || push.is_written() || push.peers.read().is_empty());
+        if is_written && push.waiting() == 0 { 0.0 } else { push.undelivered() as f64 }
+    }
+
+    /// Blocks until all pushers have been told what became of their jobs, none is connected or so many milliseconds have
+    /// passed. For the very end of a process only.
+    #[napi(catch_unwind)]
+    pub fn tell_pushers(&self, limit: f64) {
+        let pull = &self.seat.pipe.pull;
+        wait_until(limit, || pull.is_told());
+    }
+
+    /// Whether no other thread uses the pipe.
+    #[napi(catch_unwind)]
+    pub fn is_alone(&self) -> bool {
+        self.seat.pipe.users() == 1
     }
 
     /// A snapshot.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> NativeStats {
         NativeStats::of(&self.seat.pipe)
+    }
+}
+
+/// Blocks until something is so, or for so many milliseconds; whether it is.
+fn wait_until(limit: f64, is_so: impl Fn() -> bool) -> bool {
+    let until = Instant::now().checked_add(milliseconds(limit));
+    loop {
+        if is_so() {
+            return true;
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return false;
+        }
+        sleep(Duration::from_millis(1));
     }
 }
 

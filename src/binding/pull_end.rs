@@ -1,68 +1,132 @@
 //! Jobs from the engine to JavaScript.
 
-use std::sync::{Arc, atomic::Ordering::SeqCst};
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
 
 use napi::{
-    Env, Result,
-    bindgen_prelude::{BufferSlice, Uint32ArraySlice},
+    CleanupEnvHook, Env, Result,
+    bindgen_prelude::{BufferSlice, Float64ArraySlice, Uint32ArraySlice},
 };
 use napi_derive::napi;
 
-use super::{native_pipe::NativePipe, shared_word};
-use crate::engine::pull_port::Sources;
+use super::{
+    native_pipe::{NativePipe, Seat},
+    shared_word,
+};
+use crate::engine::{consumer::Consumer, delivery::Fate};
 
 /// Up to here copying a slab is cheaper than lending it.
 const COPIED: usize = 4096;
 
 /// What stands in the array of ends before the ends.
-const HEADER: usize = 4;
+const HEADER: usize = 3;
 
-/// Who sent a job.
+/// Where a job comes from.
 #[napi(object, object_from_js = false)]
-pub struct Source {
+pub struct NativeSource {
     pub address: String,
     pub identity: String,
+    /// The peer is told what becomes of the job.
+    pub flow: bool,
+    /// Of its push end; empty if the peer has told no sequence numbers.
+    pub instance: String,
+    /// In decimal: it may be more than a number holds.
+    pub id: String,
+    pub attempt: u32,
+    /// The jobs behind it in the same slab come from there too, and count on from its id.
+    pub is_row: bool,
+}
+
+/// One loop or pool of handlers.
+#[napi]
+pub struct NativeConsumer {
+    place: Arc<Place>,
+    /// The end of a worker thread runs no finalizer soon enough.
+    at_end_of_thread: Option<CleanupEnvHook<Weak<Place>>>,
+}
+
+/// What is given up when the consumer, or its thread, goes.
+struct Place {
+    seat: Arc<Seat>,
+    consumer: Arc<Consumer>,
+    is_left: AtomicBool,
+}
+
+impl Place {
+    fn leave(&self, fate: Fate<'_>) {
+        if !self.is_left.swap(true, SeqCst) {
+            self.seat.pipe.pull.leave(&self.consumer, fate);
+        }
+    }
+}
+
+impl Drop for NativeConsumer {
+    fn drop(&mut self) {
+        // An iterator that nobody holds any more has been left, if quietly.
+        self.place.leave(Fate::Done);
+    }
 }
 
 #[napi]
 impl NativePipe {
-    /// How many frames of the slab at hand JavaScript has begun with; JavaScript writes it. What it has not begun
-    /// with can be given to others.
+    /// A new consumer. `prefetch` fixes how many jobs it has ahead, unless it is negative; `in_order` says that it is done
+    /// with its jobs in the order in which it got them.
     #[napi(catch_unwind)]
-    pub fn begun_word(&self, env: Env) -> Result<Uint32ArraySlice<'static>> {
-        shared_word::view(&env, &self.seat.consumer.begun)
+    pub fn consumer(&self, env: Env, prefetch: f64, in_order: bool) -> Result<NativeConsumer> {
+        let prefetch = (prefetch >= 0.0).then_some(prefetch as u32);
+        let consumer = self.seat.pipe.pull.join(self.seat.wake.clone(), prefetch, in_order);
+        let place =
+            Arc::new(Place { seat: Arc::clone(&self.seat), consumer, is_left: AtomicBool::new(false) });
+        let at_end_of_thread = env.add_env_cleanup_hook(Arc::downgrade(&place), |place| {
+            if let Some(place) = place.upgrade() {
+                place.leave(Fate::Failed("its thread has ended"));
+            }
+        })?;
+        Ok(NativeConsumer { place, at_end_of_thread: Some(at_end_of_thread) })
+    }
+}
+
+#[napi]
+impl NativeConsumer {
+    /// What JavaScript and the engine tell each other without a call: how many jobs it has begun with, with how many it is
+    /// done, and whether to call `told` after the next change of these.
+    #[napi(catch_unwind)]
+    pub fn words(&self, env: Env) -> Result<Uint32ArraySlice<'static>> {
+        shared_word::view(&env, &self.place.consumer.words)
     }
 
-    /// Takes the next jobs: their slab, and into `ends` the number of frames, how many of them are done with, where
-    /// in the slab the first of the others begins, whether they come from several peers, and then where each frame
-    /// stops. With `wait`, if there are none,
-    /// the thread is woken when there are.
+    /// Takes the next jobs: their slab, and into `ends` the number of frames, how many of them are not for this consumer, where
+    /// in the slab the first of the others begins, and then where each frame stops. If there are none, and it has free
+    /// slots, its thread is woken when there are.
     #[napi(catch_unwind)]
     pub fn take<'env>(
         &self,
         env: &'env Env,
         mut ends: Uint32ArraySlice<'_>,
-        wait: bool,
+        slots: u32,
     ) -> Result<Option<BufferSlice<'env>>> {
-        let Some(delivery) = self.seat.pipe.pull.take(&self.seat.consumer, wait) else { return Ok(None) };
-        let all = delivery.batch.ends();
+        let Some(taken) = self.place.seat.pipe.pull.take(&self.place.consumer, slots) else {
+            return Ok(None);
+        };
+        let (stop, _) = taken.batch.span(taken.at, taken.jobs);
+        let own = &taken.batch.ends()[..stop.frame()];
         // SAFETY: the array is JavaScript's own, no other view of it is alive in Rust, and JavaScript, on whose thread
         // this runs, can't touch it before this returns.
         let out = unsafe { ends.as_mut() };
-        out[0] = all.len() as u32;
-        out[1] = delivery.at.frame() as u32;
-        out[2] = delivery.at.byte() as u32;
-        out[3] = matches!(delivery.sources, Sources::Each(_)).into();
-        out[HEADER..HEADER + all.len()].copy_from_slice(all);
-        self.seat.consumer.begun.store(out[1], SeqCst);
-        let slab = delivery.batch.slab();
+        out[0] = own.len() as u32;
+        out[1] = taken.at.frame() as u32;
+        out[2] = taken.at.byte() as u32;
+        out[HEADER..HEADER + own.len()].copy_from_slice(own);
+        let slab = taken.batch.slab();
         if slab.len() <= COPIED {
             return BufferSlice::copy_from(env, &slab[..]).map(Some);
         }
         let owner = Arc::clone(slab);
         // SAFETY: the bytes are those of a Vec that nobody resizes and that `owner`, dropped by the finalizer, keeps
         // alive for as long as the buffer. JavaScript may write into the frames it was given. Rust reads the slab
-        // again only if the consumer leaves, and then only frames that were never given out; whoever scribbles over
+        // again only if jobs are given back, and then only frames that were never given out; whoever scribbles over
         // those through `frame.buffer` changes what a job says, which is any bytes at all.
         unsafe {
             BufferSlice::from_external(env, slab.as_ptr().cast_mut(), slab.len(), owner, |_, owner| {
@@ -72,16 +136,68 @@ impl NativePipe {
         .map(Some)
     }
 
-    /// Who sent the job with that index in the slab taken last.
+    /// Where a job comes from, by the consumer's own number, as long as it is not settled.
     #[napi(catch_unwind)]
-    pub fn source(&self, job: u32) -> Option<Source> {
-        let peer = self.seat.consumer.source(job as usize)?;
-        Some(Source { address: peer.address.clone(), identity: peer.identity.clone() })
+    pub fn source(&self, number: f64) -> Option<NativeSource> {
+        let (source, is_row) = self.place.consumer.source(number as u64)?;
+        let (peer, row) = (&source.peer, source.row);
+        let instance = peer.instance.filter(|_| row.id.is_some()).map(|instance| instance.to_string());
+        Some(NativeSource {
+            address: peer.address.clone(),
+            identity: peer.identity.clone(),
+            flow: source.is_flow(),
+            instance: instance.unwrap_or_default(),
+            id: row.id.unwrap_or_default().to_string(),
+            attempt: row.attempt,
+            is_row,
+        })
     }
 
-    /// No loop wants jobs any more; what was not begun with goes to other threads, or waits.
+    /// Tells of the progress that the words show.
     #[napi(catch_unwind)]
-    pub fn release(&self) {
-        self.seat.pipe.pull.release(&self.seat.consumer);
+    pub fn told(&self) {
+        self.place.seat.pipe.pull.settle();
+    }
+
+    /// These jobs are done.
+    #[napi(catch_unwind)]
+    pub fn done(&self, numbers: Float64ArraySlice<'_>) {
+        let numbers: Vec<u64> = numbers.iter().map(|&number| number as u64).collect();
+        self.place.seat.pipe.pull.settle_each(&self.place.consumer, &numbers, Fate::Done);
+    }
+
+    /// This job has failed; whether its pusher will have it tried again. If not, that is up to the caller.
+    #[napi(catch_unwind)]
+    pub fn fail(&self, number: f64, reason: String) -> bool {
+        let pull = &self.place.seat.pipe.pull;
+        let is_flow = self.place.consumer.source(number as u64).is_some_and(|(source, _)| source.is_flow());
+        pull.settle_each(&self.place.consumer, &[number as u64], Fate::Failed(&reason));
+        is_flow
+    }
+
+    /// The consumer wants no more jobs for now; what it has not begun with goes back. How many of those are lost, because the
+    /// pipe is closed and their pusher won't hear of it.
+    #[napi(catch_unwind)]
+    pub fn release(&self) -> f64 {
+        self.place.seat.pipe.pull.release(&self.place.consumer) as f64
+    }
+
+    /// What it has not begun with goes back; it still wants jobs.
+    #[napi(catch_unwind)]
+    pub fn recall(&self) {
+        self.place.seat.pipe.pull.recall(&self.place.consumer);
+    }
+
+    /// Everything it has begun with is done.
+    #[napi(catch_unwind)]
+    pub fn finish(&self) {
+        self.place.seat.pipe.pull.finish(&self.place.consumer);
+    }
+
+    /// It is over, and settled.
+    #[napi(catch_unwind)]
+    pub fn leave(&mut self, env: Env) -> Result<()> {
+        self.place.leave(Fate::Done);
+        self.at_end_of_thread.take().map_or(Ok(()), |hook| env.remove_env_cleanup_hook(hook))
     }
 }

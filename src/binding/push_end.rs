@@ -76,10 +76,18 @@ impl NativePipe {
         room.is_empty || room.jobs > 0 && cost <= room.cost as f64
     }
 
+    /// Whether what waits can only go to this pipe's own consumers, all of whom are busy: then how far things have come, else
+    /// nothing.
+    #[napi(catch_unwind)]
+    pub fn own_progress(&self) -> Option<f64> {
+        let pipe = &self.seat.pipe;
+        pipe.depends_on_itself().then(|| (pipe.push.done() + pipe.pull.received()) as f64)
+    }
+
     /// Jobs that are accepted and not delivered.
     #[napi(catch_unwind)]
-    pub fn waiting(&self) -> f64 {
-        self.seat.pipe.push.waiting() as f64
+    pub fn undelivered(&self) -> f64 {
+        self.seat.pipe.push.undelivered() as f64
     }
 
     fn accept(&self, slab: Vec<u8>, ends: Vec<u32>) -> Result<Option<u32>> {

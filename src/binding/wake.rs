@@ -10,15 +10,15 @@ use std::{
 
 use napi::{
     Env, Result, Status,
-    bindgen_prelude::Function,
+    bindgen_prelude::{Buffer, Function},
     check_status, sys,
     threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
 };
 use napi_derive::napi;
 
 use crate::{
-    engine::event::{Event, Handle, MAIL, Reply, Side, Tally},
-    error::Error,
+    engine::event::{Event, Handle, MAIL, Reply, Side},
+    error::{Error, code},
 };
 
 /// How many events wait for a busy JavaScript thread at most; then the oldest go. Answers are never dropped.
@@ -39,6 +39,8 @@ pub struct Wake {
 #[derive(Default)]
 struct Mailbox {
     events: VecDeque<Mail>,
+    /// Never dropped, as answers are not.
+    dead: Vec<Mail>,
     answers: Vec<Mail>,
 }
 
@@ -50,12 +52,17 @@ pub struct Mail {
     pub kind: &'static str,
     /// Of an answer: which question. Of an event: 0.
     pub id: u32,
-    /// Of the answer to a close: jobs that push gave up, and jobs that pull had received and nobody began with.
+    /// Of the end: jobs that push gave up, and jobs that pull had received from plain peers and nobody began with.
     pub given_up: f64,
     pub dropped: f64,
     pub side: &'static str,
     pub address: String,
     pub identity: String,
+    pub flow: bool,
+    /// Of a job that is dead.
+    pub job: Vec<Buffer>,
+    pub job_id: String,
+    pub attempt: u32,
     /// Empty if nothing went wrong.
     pub code: &'static str,
     pub text: String,
@@ -79,9 +86,7 @@ impl Wake {
         let own = Arc::clone(self);
         Reply::new(move |result| {
             let answer = match result {
-                Ok(Tally { given_up, dropped }) => {
-                    Mail { given_up: given_up as f64, dropped: dropped as f64, ..Mail::default() }
-                }
+                Ok(_) => Mail::default(),
                 Err(error) => Mail { code: error.code, text: error.text, ..Mail::default() },
             };
             own.mail().answers.push(Mail { kind: "answer", id, ..answer });
@@ -92,8 +97,8 @@ impl Wake {
     /// Takes what has arrived, events first: what an answer speaks of has been told before.
     pub fn take_mail(&self) -> Vec<Mail> {
         let mut mail = self.mail();
-        let events = std::mem::take(&mut mail.events);
-        events.into_iter().chain(mail.answers.drain(..)).collect()
+        let (events, dead) = (std::mem::take(&mut mail.events), std::mem::take(&mut mail.dead));
+        dead.into_iter().chain(events).chain(mail.answers.drain(..)).collect()
     }
 
     /// Whether the function keeps the process alive.
@@ -133,10 +138,14 @@ impl Handle for Wake {
 
     fn tell(&self, event: &Event) {
         let mut mail = self.mail();
-        if mail.events.len() == MAX_EVENTS {
-            mail.events.pop_front();
+        if let Event::Dead { .. } = event {
+            mail.dead.push(event.into());
+        } else {
+            if mail.events.len() == MAX_EVENTS {
+                mail.events.pop_front();
+            }
+            mail.events.push_back(event.into());
         }
-        mail.events.push_back(event.into());
         drop(mail);
         self.raise(MAIL);
     }
@@ -154,16 +163,32 @@ impl From<&Event> for Mail {
             identity: identity.into(),
             ..Self::default()
         };
-        let because = |mail, Error { code, text }: &Error| Self { code, text: text.clone(), ..mail };
+        let because = |mail, error: &Error| Self { code: error.code, text: error.text.clone(), ..mail };
         match event {
             Event::Listening { side, address } => mail("listening", side, address, ""),
-            Event::Join { side, address, identity } => mail("join", side, address, identity),
-            Event::Leave { side, address, identity, reason } => {
-                because(mail("leave", side, address, identity), reason)
+            Event::Join { side, address, identity, flow } => {
+                Self { flow: *flow, ..mail("join", side, address, identity) }
             }
+            Event::Leave { side, address, identity, flow, reason } => {
+                because(Self { flow: *flow, ..mail("leave", side, address, identity) }, reason)
+            }
+            Event::Dead { job, id, attempt, reason } => Self {
+                kind: "dead",
+                job: job.iter().cloned().map(Buffer::from).collect(),
+                job_id: id.clone(),
+                attempt: *attempt,
+                code: code::JOB_FAILED,
+                text: reason.clone(),
+                ..Self::default()
+            },
             Event::Refused { side, address, error } => because(mail("refused", side, address, ""), error),
             Event::Closing => Self { kind: "closing", ..Self::default() },
-            Event::Closed => Self { kind: "closed", ..Self::default() },
+            Event::Closed(tally) => Self {
+                kind: "closed",
+                given_up: tally.given_up as f64,
+                dropped: tally.dropped as f64,
+                ..Self::default()
+            },
         }
     }
 }

@@ -1,11 +1,6 @@
 //! Keeps one connection to an endpoint, for ever: whatever ends it, it is dialled again.
 
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    io,
-    rc::Rc,
-    time::Duration,
-};
+use std::{io, rc::Rc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -13,6 +8,7 @@ use tokio::{
 };
 
 use super::{
+    chance::jittered,
     event::Event,
     link::{Connection, End, Outcome},
     transport::{self, BoxStream, Target},
@@ -97,11 +93,4 @@ fn is_nobody_there(error: &io::Error) -> bool {
             | NetworkUnreachable
             | WouldBlock
     )
-}
-
-/// Half to all of it, so that a thousand workers don't come back in step.
-fn jittered(pause: Duration) -> Duration {
-    // Freshly keyed each time: the standard library's one source of randomness.
-    let random = RandomState::new().build_hasher().finish() % 1024;
-    pause / 2 + pause.mul_f64(random as f64 / 2048.0)
 }

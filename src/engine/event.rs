@@ -29,6 +29,8 @@ pub enum Event {
         address: String,
         /// Its name, empty if it gave none.
         identity: String,
+        /// Whether jobs are acknowledged between us.
+        flow: bool,
     },
     /// A peer is gone.
     Leave {
@@ -38,6 +40,8 @@ pub enum Event {
         address: String,
         /// Its name, empty if it gave none.
         identity: String,
+        /// Whether jobs were acknowledged between us.
+        flow: bool,
         /// Why.
         reason: Error,
     },
@@ -50,10 +54,21 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+    /// A job was given up because zeropipe peers failed on it too often.
+    Dead {
+        /// All its frames.
+        job: Vec<Vec<u8>>,
+        /// The same at every attempt; empty if it was never told to anybody.
+        id: String,
+        /// How often it was sent.
+        attempt: u32,
+        /// How the last attempt failed.
+        reason: String,
+    },
     /// The pipe is being closed, by whichever thread: it takes no more jobs.
     Closing,
-    /// The pipe is closed.
-    Closed,
+    /// The pipe is closed, and what became of the jobs that were left.
+    Closed(Tally),
 }
 
 /// There may be room in the push end.
@@ -62,10 +77,12 @@ pub const ROOM: u32 = 1;
 pub const JOBS: u32 = 2;
 /// There are events or answers.
 pub const MAIL: u32 = 4;
+/// What a consumer has in hand and has not begun with is wanted back.
+pub const RECALL: u32 = 8;
 
 /// Somebody outside who uses a pipe: a JavaScript thread, or a test. Called on the I/O thread, so it must not wait.
 pub trait Handle: Send + Sync {
-    /// Asks it to look at what the bits name ([`ROOM`], [`JOBS`], [`MAIL`]).
+    /// Asks it to look at what the bits name ([`ROOM`], [`JOBS`], [`MAIL`], [`RECALL`]).
     fn raise(&self, bits: u32);
     /// Tells an event.
     fn tell(&self, event: &Event);

@@ -49,6 +49,13 @@ impl Heartbeat {
         }
     }
 
+    /// The peer's system has taken something, if not the peer.
+    pub fn progressed(&mut self, now: Instant) {
+        if let Some(deadline) = &mut self.deadline {
+            *deadline = now + self.timeout;
+        }
+    }
+
     /// The PING has left for the kernel.
     pub fn ping_left(&mut self, now: Instant) {
         if self.asked && self.deadline.is_none() {

@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::spawn_local,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -31,6 +31,9 @@ use crate::{
 
 /// For the clock; it overflows on much more.
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// How often a pipe that closes looks how far its own consumers are with what it has sent to itself.
+const OWN_LOOK: Duration = Duration::from_millis(10);
 
 /// The pipe that all threads of the process share, while there is one.
 static DEFAULT: Mutex<Option<Arc<Pipe>>> = Mutex::new(None);
@@ -77,24 +80,25 @@ impl Keeper {
 
     async fn keep(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
         let _alarm = Alarm(Arc::clone(&self.pipe));
+        let (mut tally, mut replies) = (Tally::default(), Vec::new());
         while let Some(request) = requests.recv().await {
             match request {
                 Request::Open(side, reply) => reply.send(self.open(side).await.map(|()| Tally::default())),
-                Request::Drain(reply) => match &self.push {
-                    Some(push) => push.drain(reply),
+                Request::Drain(before, reply) => match &self.push {
+                    Some(push) => push.drain(before, reply),
                     None => reply.send(Ok(Tally::default())),
                 },
                 Request::Orphaned if self.pipe.handles().is_empty() => self.orphan(),
-                Request::Drained if self.pipe.push.waiting() == 0 && self.pipe.give_away() => {
-                    self.close(None, &mut requests).await;
+                Request::Drained if self.pipe.push.undelivered() == 0 && self.pipe.give_away() => {
+                    tally = self.close(None, &mut requests, &mut replies).await;
                     break;
                 }
                 // Somebody has taken it over meanwhile.
                 Request::Orphaned | Request::Drained => {}
                 Request::Close(linger, reply) => {
                     self.pipe.tell(&Event::Closing);
-                    let tally = self.close(linger, &mut requests).await;
-                    reply.send(Ok(tally));
+                    replies.push(reply);
+                    tally = self.close(linger, &mut requests, &mut replies).await;
                     break;
                 }
             }
@@ -103,7 +107,9 @@ impl Keeper {
         while let Some(request) = requests.recv().await {
             request.refuse();
         }
-        self.pipe.end();
+        // Whoever is answered finds the end in the mail before.
+        self.pipe.end(tally);
+        replies.into_iter().for_each(|reply| reply.send(Ok(tally)));
     }
 
     async fn open(&mut self, side: Side) -> Result<(), Error> {
@@ -142,7 +148,7 @@ impl Keeper {
         let pipe = Arc::clone(&self.pipe);
         let drained = Reply::new(move |_| pipe.request(Request::Drained));
         match &self.push {
-            Some(push) => push.drain(drained),
+            Some(push) => push.drain(u64::MAX, drained),
             None => drained.send(Ok(Tally::default())),
         }
     }
@@ -158,28 +164,33 @@ impl Keeper {
         Ok(sites)
     }
 
-    /// Delivers for at most `linger`, which a later request may shorten, and closes.
+    /// Delivers for at most `linger`, which a later request may shorten, and closes. Those who asked are to be answered then;
+    /// they are answered here as soon as nothing but this pipe's own consumers can go on with it: one of them may be who waits for the answer.
     async fn close(
         &mut self,
         linger: Option<Duration>,
         requests: &mut mpsc::UnboundedReceiver<Request>,
+        replies: &mut Vec<Reply>,
     ) -> Tally {
-        let mut others = Vec::new();
         let mut until = deadline(linger);
-        if let Some(push) = &self.push {
+        if let Some(push) = self.push.clone() {
             // In rounds: threads that have not heard of the close yet may still be sending.
-            while self.pipe.push.waiting() > 0 {
-                let (waits, drained) = oneshot::channel::<()>();
-                push.drain(Reply::new(move |_| drop(waits)));
+            let mut drained = None;
+            while self.pipe.push.undelivered() > self.own_jobs_in_hand() {
+                let drained = drained.get_or_insert_with(|| until_drained(&push));
+                if self.pipe.depends_on_itself() {
+                    replies.drain(..).for_each(|reply| reply.send(Ok(Tally::default())));
+                }
                 tokio::select! {
-                    _ = drained => {}
+                    _ = &mut *drained => *drained = until_drained(&push),
+                    () = sleep(OWN_LOOK), if self.pull.is_some() => {}
                     () = sleep_until(until) => break,
                     request = requests.recv() => match request {
                         Some(Request::Close(shorter, reply)) => {
                             until = until.min(deadline(shorter));
-                            others.push(reply);
+                            replies.push(reply);
                         }
-                        Some(Request::Drain(reply)) => push.drain(reply),
+                        Some(Request::Drain(before, reply)) => push.drain(before, reply),
                         Some(request) => request.refuse(),
                         None => break,
                     },
@@ -189,14 +200,29 @@ impl Keeper {
         // Links that are about to join see that it is over.
         self.stop_push.send_replace(true);
         self.stop_pull.send_replace(true);
-        let given_up = self.push.as_ref().map_or(0, |push| push.close());
+        let own = self.own_jobs_in_hand() as u64;
+        let given_up = self.push.as_ref().map_or(0, |push| push.close()).saturating_sub(own);
         let dropped = self.pull.as_ref().map_or(0, |pull| pull.close());
         self.pipe.push.bound.write(Vec::clear);
         self.pipe.pull.bound.write(Vec::clear);
-        let tally = Tally { given_up, dropped };
-        others.into_iter().for_each(|reply| reply.send(Ok(tally)));
-        tally
+        self.pipe.push.peers.write(Vec::clear);
+        self.pipe.pull.peers.write(Vec::clear);
+        Tally { given_up, dropped }
     }
+
+    /// How many jobs that this pipe has sent to itself somebody has begun with: they need it no more.
+    fn own_jobs_in_hand(&self) -> usize {
+        let (Some(push), Some(_)) = (&self.push, &self.pull) else { return 0 };
+        let consumers = self.pipe.pull.consumers();
+        consumers.iter().map(|consumer| consumer.in_hand(push.instance())).sum()
+    }
+}
+
+/// Resolves, with an error, when everything sent so far is delivered.
+fn until_drained(push: &PushEnd) -> oneshot::Receiver<()> {
+    let (waits, drained) = oneshot::channel::<()>();
+    push.drain(u64::MAX, Reply::new(move |_| drop(waits)));
+    drained
 }
 
 /// When a linger that begins now is over.

@@ -5,7 +5,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     future::{Future, poll_fn},
     io::{self, IoSlice},
     pin::{Pin, pin},
@@ -23,18 +22,21 @@ use tokio::{
 
 use super::{
     event::{Event, Side},
+    flight::Flight,
+    grant::Grant,
     heartbeat::{Beat, Heartbeat},
+    inbox::Inbox,
     outbox::{Outbox, Sent},
     peer::Peer,
     transport::BoxStream,
 };
 use crate::{
-    batch::{Batch, Place},
     config::Config,
     error::{Error, code},
     wire::{
-        command::{self, Command},
+        command::{self, Command, FlowCommand},
         decoder::Decoder,
+        flow::Instance,
         handshake::{self, Handshake, Hello, SocketType},
     },
 };
@@ -48,6 +50,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A connection that lasted so long was of use, even if no job has moved.
 const USEFUL: Duration = Duration::from_secs(5);
+
+/// No peer is believed to be farther away: jobs on their way are held by nobody.
+const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(1);
 
 /// What is read at once.
 const READ_BUFFER: usize = 128 * 1024;
@@ -69,6 +74,8 @@ pub trait End {
     fn side(&self) -> Side;
     /// The pipe's options.
     fn config(&self) -> &Config;
+    /// Who it is.
+    fn instance(&self) -> Instance;
     /// Tells the outside.
     fn tell(&self, event: Event);
     /// A peer has shaken hands.
@@ -81,8 +88,23 @@ pub trait End {
     fn may_read(&self, link: &Link) -> bool;
     /// There are jobs in the inbox, or a large one is arriving.
     fn received(&self, link: &Rc<Link>) -> Result<(), Error>;
+    /// The peer, with whom we share flow, has given a command.
+    fn obey(&self, link: &Rc<Link>, command: FlowCommand) -> Result<(), Error>;
+    /// The peer has answered a PING.
+    fn answered(&self, link: &Rc<Link>);
     /// The connection has ended; the outbox holds what was not written.
     fn left(&self, link: &Rc<Link>);
+}
+
+/// How far a pull end is with giving jobs back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Returning {
+    /// It does not.
+    No,
+    /// It does, and the peer was not told yet.
+    Untold,
+    /// The peer was told, and has not answered.
+    Told,
 }
 
 /// The part of a connection that its end works with.
@@ -92,12 +114,28 @@ pub struct Link {
     pub peer: Arc<Peer>,
     /// What is to be written.
     pub outbox: RefCell<Outbox>,
-    /// What was read. While it holds anything, nothing more is read.
+    /// What was read. While it holds anything, nothing more is read from a plain peer.
     pub inbox: RefCell<Inbox>,
+    /// What a puller was sent and has not settled.
+    pub flight: RefCell<Flight>,
+    /// What a pusher may send.
+    pub grant: RefCell<Grant>,
+    /// How many jobs the end has counted as received; the end's own note.
+    pub counted: Cell<u64>,
     /// Set while the connection takes no more bytes.
     pub is_blocked: Cell<bool>,
     /// Whether the end has it in its round; the end's own note.
     pub listed: Cell<bool>,
+    /// Gets nothing until it has nothing, for the sake of a job that travels alone; the end's own note.
+    pub is_reserved: Cell<bool>,
+    /// Has a job that travels alone; the end's own note.
+    pub has_lone_job: Cell<bool>,
+    /// How long a question and its answer take, once that was measured.
+    pub round_trip: Cell<Duration>,
+    /// Whether what comes is given back, because others were that came before it; the end's own note.
+    pub returning: Cell<Returning>,
+    /// How many PINGs have no PONG yet.
+    pub unanswered: Cell<u32>,
     /// Bytes that a large job which is arriving may grow to.
     pub arriving: Cell<usize>,
     /// Bytes for which the link counts in its end's memory; the end's own note.
@@ -108,23 +146,22 @@ pub struct Link {
     running: Cell<bool>,
 }
 
-/// Jobs that were read and not yet dealt.
-#[derive(Debug, Default)]
-pub struct Inbox {
-    /// Batches, and in the first of them
-    pub batches: VecDeque<Batch>,
-    /// the place of the first job that was not dealt.
-    pub at: Place,
-}
-
 impl Link {
     fn new(peer: Peer) -> Self {
         Self {
             peer: Arc::new(peer),
             outbox: RefCell::default(),
             inbox: RefCell::default(),
+            flight: RefCell::default(),
+            grant: RefCell::default(),
+            counted: Cell::new(0),
             is_blocked: Cell::new(false),
             listed: Cell::new(false),
+            is_reserved: Cell::new(false),
+            has_lone_job: Cell::new(false),
+            round_trip: Cell::new(Duration::ZERO),
+            returning: Cell::new(Returning::No),
+            unanswered: Cell::new(0),
             arriving: Cell::new(0),
             charged: Cell::new(0),
             ending: Cell::new(false),
@@ -148,6 +185,30 @@ impl Link {
         self.wake();
     }
 
+    /// Whether the peer acknowledges jobs, and has or wants some.
+    pub fn works(&self) -> bool {
+        let flight = self.flight.borrow();
+        self.is_flow() && (flight.credit() > 0 || flight.jobs() > 0)
+    }
+
+    /// Puts a PING into the outbox.
+    pub fn ask(&self) {
+        self.unanswered.set(self.unanswered.get() + 1);
+        self.outbox.borrow_mut().put_ping(command::ping(0));
+    }
+
+    /// A question and its answer took so long. What counts is the way, not how much was in it: the shortest of late.
+    fn measured(&self, took: Duration) {
+        let (took, before) = (took.min(LONGEST_ROUND_TRIP), self.round_trip.get());
+        let drawn = if before.is_zero() || took < before { took } else { before + (took - before) / 8 };
+        self.round_trip.set(drawn);
+    }
+
+    /// Whether jobs are acknowledged on it.
+    pub fn is_flow(&self) -> bool {
+        self.peer.instance.is_some()
+    }
+
     /// Whether it can be given a job.
     pub fn is_ending(&self) -> bool {
         self.ending.get()
@@ -169,7 +230,11 @@ async fn shake_hands(stream: &mut BoxStream, end: &dyn End) -> Result<(handshake
         Side::Push => SocketType::Push,
         Side::Pull => SocketType::Pull,
     };
-    let mut handshake = Handshake::new(Hello { socket_type, identity: end.config().identity.clone() });
+    let mut handshake = Handshake::new(Hello {
+        socket_type,
+        identity: end.config().identity.clone(),
+        instance: end.config().flow.then(|| end.instance()),
+    });
     let lost = |error: io::Error| Error::system(&error, &"during the handshake");
     let mut buffer = vec![0; 4096];
     loop {
@@ -208,6 +273,8 @@ pub struct Connection {
     unread: bool,
     /// Jobs were written since the last PING left.
     unasked: bool,
+    /// When a PING was made that is not answered.
+    pinged: Option<Instant>,
     pongs: usize,
     sent: Vec<Sent>,
     /// What was read with the end of the handshake.
@@ -270,13 +337,14 @@ impl Connection {
         let heartbeat = Heartbeat::new(interval, config.heartbeat_timeout, Instant::now());
         Self {
             stream,
-            link: Rc::new(Link::new(Peer::new(address, &peer.identity))),
-            decoder: Decoder::new(config.max_message_size),
+            link: Rc::new(Link::new(Peer::new(address, &peer.identity, peer.instance))),
+            decoder: Decoder::new(config.max_message_size, peer.instance.is_some()),
             timer: Box::pin(sleep_until(heartbeat.due())),
             heartbeat,
             end,
             unread: false,
             unasked: false,
+            pinged: None,
             pongs: 0,
             sent: Vec::new(),
             first,
@@ -291,7 +359,12 @@ impl Connection {
         let began = Instant::now();
         end.joined(&link);
         let membership = Membership(&end, &link);
-        end.tell(Event::Join { side, address: address.clone(), identity: identity.clone() });
+        let flow = link.is_flow();
+        end.tell(Event::Join { side, address: address.clone(), identity: identity.clone(), flow });
+        if flow && side == Side::Pull {
+            // How much to grant depends on how far away the peer is.
+            self.ping();
+        }
         let first = std::mem::take(&mut self.first);
         let why = match self.take_in(|decoder| decoder.feed(&first)) {
             Ok(()) => poll_fn(|cx| self.poll(cx)).await,
@@ -309,7 +382,7 @@ impl Connection {
             }
         };
         let is_ours = reason.code == code::CLOSED;
-        end.tell(Event::Leave { side, address, identity, reason });
+        end.tell(Event::Leave { side, address, identity, flow, reason });
         if is_ours && side == Side::Push {
             // Nobody waits for this. A pull end doesn't do it: it would only read jobs that nobody takes.
             let _ = timeout(GOODBYE, say_goodbye(&mut self.stream)).await;
@@ -336,7 +409,11 @@ impl Connection {
     /// Does all that can be done without waiting.
     fn step(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
         loop {
-            self.write(cx)?;
+            if let Err(why) = self.write(cx) {
+                // A peer that has just ended in order has told before what it owes us.
+                while self.link.is_flow() && self.read(cx)? {}
+                return Err(why);
+            }
             let read = self.read(cx)?;
             self.beat(cx)?;
             // Reading and the clock may have put a PONG or a PING into the outbox.
@@ -393,6 +470,9 @@ impl Connection {
         if ping_left {
             self.heartbeat.ping_left(Instant::now());
             self.unasked = false;
+        } else if self.link.is_flow() {
+            // A peer whose system takes bytes is there, though it may be far behind.
+            self.heartbeat.progressed(Instant::now());
         }
         if !self.sent.is_empty() {
             (self.unread, self.unasked) = (true, true);
@@ -404,8 +484,9 @@ impl Connection {
     /// Reads until nothing is there or the inbox holds something; whether anything was read.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
         let mut any = false;
-        while self.link.inbox.borrow().batches.is_empty()
+        while (self.link.is_flow() || self.link.inbox.borrow().is_empty())
             && !self.link.ending.get()
+            && (!any || self.link.outbox.borrow().unwritten() == 0)
             && self.end.may_read(&self.link)
         {
             if !self.read_once(cx)? {
@@ -446,8 +527,11 @@ impl Connection {
         let decoded = decode(&mut self.decoder);
         self.heartbeat.received(Instant::now());
         let mut inbox = self.link.inbox.borrow_mut();
-        inbox.batches.extend(std::iter::from_fn(|| self.decoder.batch()));
-        let any = !inbox.batches.is_empty();
+        let before = inbox.received();
+        while let Some((batch, mark)) = self.decoder.batch() {
+            inbox.add(batch, mark);
+        }
+        let any = inbox.received() > before;
         drop(inbox);
         let arriving = self.decoder.open_job();
         if self.link.arriving.replace(arriving) != arriving || any {
@@ -465,7 +549,7 @@ impl Connection {
                 self.heartbeat.promised(ttl, Instant::now());
                 if self.pongs < MAX_PONGS {
                     self.pongs += 1;
-                    self.link.outbox.borrow_mut().put_pong(command::pong(&context));
+                    self.link.outbox.borrow_mut().put_command(command::pong(&context));
                 }
             }
             Command::Error(reason) => {
@@ -474,10 +558,27 @@ impl Connection {
                     format!("the peer gave up: {reason:?}"),
                 )));
             }
-            Command::Pong => self.unread &= self.unasked,
+            Command::Pong => {
+                self.unread &= self.unasked;
+                if let Some(pinged) = self.pinged.take() {
+                    self.link.measured(pinged.elapsed());
+                }
+                self.link.unanswered.set(self.link.unanswered.get().saturating_sub(1));
+                self.end.answered(&self.link);
+            }
+            Command::Flow(command) => self.end.obey(&self.link, command).map_err(Why::Violation)?,
             Command::Ready(_) | Command::Unknown => {}
         }
         Ok(())
+    }
+
+    fn ping(&mut self) {
+        self.pinged.get_or_insert(Instant::now());
+        self.link.ask();
+        if self.link.is_flow() {
+            // It need not leave first: that it can't is as bad a sign as no answer.
+            self.heartbeat.ping_left(Instant::now());
+        }
     }
 
     fn beat(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
@@ -489,13 +590,14 @@ impl Connection {
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Ok(());
             }
-            // A puller that is full stops reading and can't answer, and we can't hear one that we don't read.
-            let excused =
-                self.unread || self.link.is_blocked.get() || !self.link.inbox.borrow().batches.is_empty();
+            // A plain puller that is full stops reading and can't answer, and we can't hear one that we don't read. On a flow
+            // link both sides always read.
+            let excused = !self.link.is_flow()
+                && (self.unread || self.link.is_blocked.get() || !self.link.inbox.borrow().is_empty());
             match self.heartbeat.tick(Instant::now(), excused) {
                 Beat::Wait => {}
                 // No promise (TTL 0): a libzmq puller that is full would drop us for not hearing from us.
-                Beat::Ping => self.link.outbox.borrow_mut().put_ping(command::ping(0)),
+                Beat::Ping => self.ping(),
                 Beat::Gone => return Err(Why::Lost(Error::new(code::TIMEOUT, "the peer went silent"))),
             }
         }

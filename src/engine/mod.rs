@@ -1,18 +1,30 @@
 //! Everything that happens behind `push` and `pull`, on one I/O thread: the only floor that knows tokio.
 //!
-//! Out: [`push_port`] -> [`push_end`] (dispatch) -> [`queue`] -> [`outbox`] -> [`link`]. In: [`link`] -> [`pull_end`]
-//! (fair queue) -> [`pull_port`]. [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes all
-//! of it for a [`pipe`].
+//! Out: [`push_port`] -> [`push_end`] -> [`queue`] -> [`dispatch`] -> [`outbox`] -> [`link`]; what was sent to a zeropipe peer stays
+//! in its [`flight`], and all of it in the [`books`], until it is acknowledged. In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
+//! [`consumer`]; and back, from the [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`].
+//! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes all of it for a [`pipe`].
 
+mod books;
+mod chance;
+pub mod consumer;
+pub mod delivery;
 mod dialer;
+mod dispatch;
 pub mod event;
+mod fair_queue;
+mod flight;
+mod grant;
 mod heartbeat;
+mod inbox;
 mod io_thread;
 pub mod keeper;
+mod ledger;
 mod link;
 mod listener;
 mod nudge;
 mod outbox;
+mod pace;
 pub mod peer;
 pub mod pipe;
 mod pull_end;
@@ -20,4 +32,5 @@ pub mod pull_port;
 mod push_end;
 pub mod push_port;
 mod queue;
+mod telling;
 mod transport;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// A bell that is rung once however many push it, until somebody comes to look.
 #[derive(Debug, Default)]
@@ -19,17 +19,9 @@ impl Nudge {
         }
     }
 
-    /// Calls `look` after each ring, until `stop` or until it says that nobody is there any more. What was changed before
-    /// a ring is seen by the look that follows it.
-    pub async fn watch(&self, mut stop: watch::Receiver<bool>, mut look: impl FnMut() -> Option<()>) {
-        loop {
-            tokio::select! {
-                () = self.bell.notified() => self.rung.store(false, SeqCst),
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-            if look().is_none() {
-                return;
-            }
-        }
+    /// Resolves after the next ring. What was changed before a ring is seen by the look that follows this.
+    pub async fn rung(&self) {
+        self.bell.notified().await;
+        self.rung.store(false, SeqCst);
     }
 }

@@ -1,11 +1,11 @@
 //! What one peer is about to be sent: framed jobs and commands, in order, until the connection has taken them.
 //!
-//! The bytes of a job stay until all of them are written, so that a job cut off by the end of a connection can go
-//! whole to another peer.
+//! For a plain peer the bytes of a job stay until all of them are written, so that a job cut off by the end of a
+//! connection can go whole to another peer. For a zeropipe peer, [`super::flight`] keeps it for longer than that.
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use super::queue::Lot;
+use super::queue::{Lot, Ticket};
 use crate::{
     batch::{Batch, Job, LARGE, Place},
     wire::{decoder::Decoder, frame},
@@ -14,11 +14,11 @@ use crate::{
 /// What is gathered for one write.
 const CHUNK: usize = LARGE;
 
-/// A job on its way, as the end that sent it knows it.
+/// A job on its way to a plain peer, as the end that sent it knows it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
-    /// Its number.
-    pub number: u64,
+    /// What is known of it.
+    pub ticket: Ticket,
     /// What it counts against the mark.
     pub cost: usize,
 }
@@ -41,7 +41,7 @@ struct Command {
 #[derive(Debug, Default)]
 struct Packed {
     bytes: Vec<u8>,
-    /// Each job and where it stops.
+    /// Each job and where it stops, if the peer is plain.
     jobs: Vec<(usize, Sent)>,
     /// How many of them are written.
     gone: usize,
@@ -52,7 +52,8 @@ struct Packed {
 struct Large {
     batch: Batch,
     headers: Vec<u8>,
-    sent: Sent,
+    /// If the peer is plain.
+    sent: Option<Sent>,
 }
 
 impl Large {
@@ -101,21 +102,36 @@ impl Outbox {
         self.unwritten
     }
 
-    /// Appends a job.
-    pub fn put(&mut self, job: Job<'_>, sent: Sent) {
+    /// How many jobs of a plain peer have a lower order.
+    pub fn jobs_before(&self, order: u64) -> usize {
+        let is_before = |sent: &Sent| sent.ticket.order < order;
+        self.chunks
+            .iter()
+            .map(|chunk| match chunk {
+                Chunk::Packed(packed) => {
+                    packed.jobs[packed.gone..].iter().filter(|(_, sent)| is_before(sent)).count()
+                }
+                Chunk::Large(large) => large.sent.iter().filter(|sent| is_before(sent)).count(),
+                Chunk::Command(_) => 0,
+            })
+            .sum()
+    }
+
+    /// Appends a job; with `sent`, [`Outbox::advance`] tells when it has left, and it can be taken back.
+    pub fn put(&mut self, job: Job<'_>, sent: Option<Sent>) {
         if !matches!(self.chunks.back(), Some(Chunk::Packed(packed)) if packed.bytes.len() < CHUNK) {
             self.chunks.push_back(Chunk::Packed(self.spare.take().unwrap_or_default()));
         }
         if let Some(Chunk::Packed(packed)) = self.chunks.back_mut() {
             let before = packed.bytes.len();
             frame::put_job(&mut packed.bytes, job);
-            packed.jobs.push((packed.bytes.len(), sent));
+            packed.jobs.extend(sent.map(|sent| (packed.bytes.len(), sent)));
             self.unwritten += packed.bytes.len() - before;
         }
     }
 
     /// Appends a large job that is a batch of its own, without copying its bytes.
-    pub fn put_large(&mut self, batch: Batch, sent: Sent) {
+    pub fn put_large(&mut self, batch: Batch, sent: Option<Sent>) {
         let mut headers = Vec::new();
         for (body, more) in batch.job(Place::default()).into_iter().flat_map(|(job, _)| job.frames()) {
             frame::put_header(&mut headers, u8::from(more) * frame::MORE, body.len());
@@ -125,19 +141,16 @@ impl Outbox {
         self.chunks.push_back(Chunk::Large(large));
     }
 
-    /// Appends a PONG, framed.
-    pub fn put_pong(&mut self, bytes: Vec<u8>) {
-        self.put_command(Command { bytes, is_ping: false });
+    /// Appends a command, framed.
+    pub fn put_command(&mut self, bytes: Vec<u8>) {
+        self.unwritten += bytes.len();
+        self.chunks.push_back(Chunk::Command(Command { bytes, is_ping: false }));
     }
 
     /// Appends a PING, framed. [`Outbox::advance`] tells when it leaves.
     pub fn put_ping(&mut self, bytes: Vec<u8>) {
-        self.put_command(Command { bytes, is_ping: true });
-    }
-
-    fn put_command(&mut self, command: Command) {
-        self.unwritten += command.bytes.len();
-        self.chunks.push_back(Chunk::Command(command));
+        self.unwritten += bytes.len();
+        self.chunks.push_back(Chunk::Command(Command { bytes, is_ping: true }));
     }
 
     /// What is to be written next, as far as `slices` has room; returns how many it filled.
@@ -190,7 +203,7 @@ impl Outbox {
                     packed.gone = 0;
                     self.spare = Some(packed);
                 }
-                Some(Chunk::Large(large)) => left(large.sent),
+                Some(Chunk::Large(large)) => large.sent.into_iter().for_each(&mut left),
                 Some(Chunk::Command(command)) => ping_left |= command.is_ping,
                 None => {}
             }
@@ -198,14 +211,15 @@ impl Outbox {
         ping_left
     }
 
-    /// Takes back the jobs of which no byte is written, in order. Commands stay, and so does a job that was cut.
+    /// Takes back the jobs of which no byte is written, in order, if the peer is plain. Commands stay, and so does a
+    /// job that was cut.
     pub fn take_back(&mut self) -> Vec<Lot> {
         let mut lots = Vec::new();
         let chunks = std::mem::take(&mut self.chunks);
         for (index, chunk) in chunks.into_iter().enumerate() {
             let written = if index == 0 { self.written } else { 0 };
             match chunk {
-                Chunk::Packed(mut packed) => {
+                Chunk::Packed(mut packed) if !packed.jobs.is_empty() => {
                     let begun = packed.gone + usize::from(packed.is_cut(written));
                     lots.extend(packed.split_off(begun));
                     if packed.bytes.len() > written {
@@ -214,8 +228,8 @@ impl Outbox {
                         self.written = 0;
                     }
                 }
-                Chunk::Large(large) if written == 0 => {
-                    lots.push(Lot::numbered(large.batch, vec![large.sent.number]))
+                Chunk::Large(Large { batch, sent: Some(sent), .. }) if written == 0 => {
+                    lots.push(Lot::new(batch, sent.ticket));
                 }
                 kept => self.chunks.push_back(kept),
             }
@@ -249,24 +263,22 @@ impl Packed {
     /// Cuts off the jobs from that one on and turns them back into what they were before they were framed.
     fn split_off(&mut self, job: usize) -> Vec<Lot> {
         let bytes = self.bytes.split_off(self.start(job));
-        let mut numbers = self.jobs.split_off(job).into_iter().map(|(_, sent)| sent.number);
-        let mut decoder = Decoder::new(usize::MAX);
+        let mut tickets = self.jobs.split_off(job).into_iter().map(|(_, sent)| sent.ticket);
+        let mut decoder = Decoder::new(usize::MAX, false);
         let fed = decoder.feed(&bytes);
         debug_assert!(fed.is_ok(), "what we framed ourselves is sound");
-        let batches = std::iter::from_fn(|| decoder.batch());
-        batches
-            .map(|batch| {
-                let own = numbers.by_ref().take(batch.jobs()).collect();
-                Lot::numbered(batch, own)
-            })
-            .collect()
+        let singles = std::iter::from_fn(|| decoder.batch()).flat_map(|(batch, _)| {
+            // The decoder knows no tickets: each job gets its own.
+            Lot::new(batch, Ticket { order: 0, id: None, failures: 0 }).singles()
+        });
+        singles.zip(&mut tickets).map(|(lot, ticket)| lot.with(ticket)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{batch::Builder, engine::queue::Queue};
+    use crate::batch::Builder;
 
     fn batch(jobs: &[&[&[u8]]]) -> Batch {
         let mut builder = Builder::default();
@@ -279,6 +291,10 @@ mod tests {
         builder.take().expect("jobs")
     }
 
+    fn sent(order: u64, cost: usize) -> Sent {
+        Sent { ticket: Ticket { order, id: None, failures: 0 }, cost }
+    }
+
     fn filled() -> (Outbox, Vec<u8>) {
         let large = vec![9; 2 * LARGE];
         let small = batch(&[&[b"one"], &[b"two", b"parts"], &[b""]]);
@@ -286,12 +302,12 @@ mod tests {
         let mut at = Place::default();
         let mut number = 0;
         while let Some((job, next)) = small.job(at) {
-            outbox.put(job, Sent { number, cost: job.cost() });
+            outbox.put(job, Some(sent(number, job.cost())));
             (at, number) = (next, number + 1);
         }
         outbox.put_ping(b"\x04\x05\x04PING".to_vec());
-        outbox.put_large(batch(&[&[b"head", &large]]), Sent { number, cost: 1 });
-        outbox.put(small.job(Place::default()).expect("one").0, Sent { number: number + 1, cost: 3 });
+        outbox.put_large(batch(&[&[b"head", &large]]), Some(sent(number, 1)));
+        outbox.put(small.job(Place::default()).expect("one").0, Some(sent(number + 1, 3)));
         let mut wire =
             b"\x00\x03one\x01\x03two\x00\x05parts\x00\x00\x04\x05\x04PING\x01\x04head\x02".to_vec();
         wire.extend((large.len() as u64).to_be_bytes());
@@ -307,15 +323,7 @@ mod tests {
     }
 
     fn numbers(lots: Vec<Lot>) -> Vec<u64> {
-        let mut queue = Queue::default();
-        lots.into_iter().for_each(|lot| queue.push_back(lot));
-        let mut numbers = Vec::new();
-        while let Some(front) = queue.front() {
-            numbers.push(front.number);
-            let next = front.next;
-            queue.advance(next);
-        }
-        numbers
+        lots.into_iter().flat_map(Lot::singles).map(|lot| lot.ticket.order).collect()
     }
 
     #[test]
@@ -326,7 +334,7 @@ mod tests {
             let (mut written, mut left, mut pings) = (Vec::new(), Vec::new(), 0);
             while outbox.unwritten() > 0 {
                 let bytes = next_bytes(&outbox, step);
-                pings += usize::from(outbox.advance(bytes.len(), |sent| left.push(sent.number)));
+                pings += usize::from(outbox.advance(bytes.len(), |sent| left.push(sent.ticket.order)));
                 written.extend(bytes);
             }
             assert!(written == wire && left == [0, 1, 2, 3, 4] && pings == 1, "in steps of {step}");

@@ -2,33 +2,96 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
+use super::ledger::Ledger;
+use crate::wire::flow::Instance;
+
 /// A peer that has shaken hands.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Peer {
     /// Where it is.
     pub address: String,
     /// Its name, empty if it gave none.
     pub identity: String,
+    /// Who it is, if jobs are acknowledged between us.
+    pub instance: Option<Instance>,
+    /// What we owe it, if it is a pusher: settled by any thread, told by the I/O thread.
+    pub(super) ledger: Mutex<Ledger>,
+    is_gone: AtomicBool,
     jobs: AtomicU64,
+    credit: AtomicU64,
+    in_flight: AtomicU64,
+    done: AtomicU64,
+    redelivered: AtomicU64,
 }
 
 impl Peer {
     /// A peer that has just joined.
-    pub fn new(address: String, identity: &[u8]) -> Self {
-        Self { address, identity: String::from_utf8_lossy(identity).into_owned(), jobs: AtomicU64::new(0) }
+    pub fn new(address: String, identity: &[u8], instance: Option<Instance>) -> Self {
+        let identity = String::from_utf8_lossy(identity).into_owned();
+        Self { address, identity, instance, ..Self::default() }
     }
 
     /// Counts jobs that it was sent, or that it sent.
     pub fn count(&self, jobs: usize) {
-        self.jobs.fetch_add(jobs as u64, Ordering::Relaxed);
+        self.jobs.fetch_add(jobs as u64, Relaxed);
+    }
+
+    /// Counts jobs that are done.
+    pub fn count_done(&self, jobs: usize) {
+        self.done.fetch_add(jobs as u64, Relaxed);
+    }
+
+    /// Counts jobs that were sent before.
+    pub fn count_redelivered(&self, jobs: usize) {
+        self.redelivered.fetch_add(jobs as u64, Relaxed);
+    }
+
+    /// How many more jobs may be sent, and how many were sent and are not settled.
+    pub fn set_flow(&self, credit: u64, in_flight: usize) {
+        self.credit.store(credit, Relaxed);
+        self.in_flight.store(in_flight as u64, Relaxed);
+    }
+
+    /// It has left.
+    pub(super) fn set_gone(&self) {
+        self.is_gone.store(true, Relaxed);
+    }
+
+    /// Whether it has left.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Relaxed)
     }
 
     /// How many jobs it was sent, or sent.
     pub fn jobs(&self) -> u64 {
-        self.jobs.load(Ordering::Relaxed)
+        self.jobs.load(Relaxed)
+    }
+
+    /// How many more jobs may be sent.
+    pub fn credit(&self) -> u64 {
+        self.credit.load(Relaxed)
+    }
+
+    /// How many jobs were sent and are not settled.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// How many jobs are done.
+    pub fn done(&self) -> u64 {
+        self.done.load(Relaxed)
+    }
+
+    /// How many of its jobs were sent before, to it or others.
+    pub fn redelivered(&self) -> u64 {
+        self.redelivered.load(Relaxed)
+    }
+
+    pub(super) fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

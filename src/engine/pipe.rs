@@ -36,7 +36,8 @@ pub struct Pipe {
 /// What a pipe can be asked, in order: see the calls of [`Pipe`].
 pub(super) enum Request {
     Open(Side, Reply),
-    Drain(Reply),
+    /// Of all that was accepted before so many were.
+    Drain(u64, Reply),
     Close(Option<Duration>, Reply),
     /// The last user is gone.
     Orphaned,
@@ -51,7 +52,7 @@ impl Request {
         match self {
             // Closing what is closed is no mistake.
             Self::Close(_, reply) => reply.send(Ok(Tally::default())),
-            Self::Open(_, reply) | Self::Drain(reply) => reply.send(closed),
+            Self::Open(_, reply) | Self::Drain(_, reply) => reply.send(closed),
             Self::Orphaned | Self::Drained => {}
         }
     }
@@ -94,6 +95,20 @@ impl Pipe {
         }
     }
 
+    /// Whether what waits in push can only go to this pipe's own consumers, all of whom are busy.
+    pub fn depends_on_itself(&self) -> bool {
+        let (peers, own) = (self.push.peers.read(), self.pull.instance.read());
+        own.is_some()
+            && !peers.is_empty()
+            && peers.iter().all(|peer| peer.instance == own)
+            && self.pull.is_busy()
+    }
+
+    /// How many users it has.
+    pub fn users(&self) -> usize {
+        self.handles().len()
+    }
+
     /// Whether nobody uses it; then nobody will any more.
     pub(super) fn give_away(&self) -> bool {
         let handles = self.handles();
@@ -110,7 +125,7 @@ impl Pipe {
 
     /// Answers when everything that was sent so far is delivered.
     pub fn drain(&self, reply: Reply) {
-        self.request(Request::Drain(reply));
+        self.request(Request::Drain(self.push.accepted.load(SeqCst), reply));
     }
 
     /// Closes both ends, after delivering for at most `linger` (`None`: for as long as it takes). Answers with
@@ -138,9 +153,9 @@ impl Pipe {
     }
 
     /// Tells all users that it is over.
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self, tally: Tally) {
         self.is_closed.store(true, SeqCst);
-        self.tell(&Event::Closed);
+        self.tell(&Event::Closed(tally));
     }
 
     pub(super) fn request(&self, request: Request) {
@@ -166,7 +181,7 @@ impl Drop for Alarm {
                 "a task of the engine failed (a bug of zeropipe): the pipe is closed",
             );
             self.0.tell(&Event::Refused { side: Side::Push, address: String::new(), error });
-            self.0.end();
+            self.0.end(Tally::default());
         }
     }
 }

@@ -1,86 +1,187 @@
 //! The pull end: deals jobs fairly from all peers (RFC 30; libzmq's `fq`) to the consumers that want some.
 //!
-//! Nothing is read ahead of what is wanted but one inbox a peer and a few batches a consumer: everything else stays
-//! with the pushers.
+//! From plain peers nothing is read ahead of what is wanted but one inbox each: everything else stays with them. What
+//! zeropipe peers may send is granted beforehand, and given back when it can't be begun with soon (docs/flow.md).
 
 use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    rc::Rc,
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
     sync::{
         Arc,
         atomic::{Ordering::Relaxed, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
-use tokio::{sync::watch, task::spawn_local};
+use tokio::{
+    sync::watch,
+    task::spawn_local,
+    time::{Instant, sleep_until},
+};
 
 use super::{
+    chance::random,
+    consumer::{Consumer, Demand, STALLED},
+    delivery::{Delivery, Source},
     event::{Event, Side},
-    link::{End, Inbox, Link},
+    fair_queue::FairQueue,
+    inbox::Inbox,
+    link::{End, Link, Returning},
     outbox::Sent,
     pipe::{Alarm, Pipe},
-    pull_port::{Consumer, Delivery, PullPort, Sources},
+    pull_port::{PullPort, give_back},
+    telling::tell,
 };
 use crate::{
-    batch::{Batch, Builder, Job, LARGE, MAX_FRAMES, Place},
+    batch::LARGE,
     config::Config,
-    error::Error,
-    wire::decoder::MAX_BATCH_FRAMES,
+    error::{Error, code},
+    wire::{command::FlowCommand, flow::Instance},
 };
+
+/// How long settlements and credit that nobody waits for may be kept, so that they go together.
+const SOON: Duration = Duration::from_millis(2);
+
+/// What all zeropipe peers together may have sent that is not dealt yet, in bytes, but for the last job of each.
+const WINDOW: usize = 16 << 20;
+
+/// How long a pusher may take to answer that it has heard of a close.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How much less a peer's jobs of the past count at each look.
+const FADING: f64 = 0.9;
 
 /// The part of a pull end that lives on the I/O thread.
 pub struct PullEnd {
     pipe: Arc<Pipe>,
-    state: RefCell<State>,
+    instance: Instance,
+    state: RefCell<FairQueue>,
+    /// When to look again without being asked.
+    alarm: Cell<Option<Instant>>,
     stop: watch::Receiver<bool>,
 }
 
-#[derive(Default)]
-struct State {
-    links: Vec<Rc<Link>>,
-    /// The links with jobs in their inbox, the one whose turn it is first. Some may have ended.
-    round: VecDeque<Rc<Link>>,
-    /// What all inboxes hold, and what large jobs that are arriving may grow to, in bytes.
-    held: usize,
-    /// Links that were refused to read because of that.
-    thirsty: bool,
+/// Why to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Asked,
+    Received,
+    Alarm,
 }
 
 impl PullEnd {
     /// A pull end without connections, which serves the port's consumers until `stop`.
     pub fn start(pipe: Arc<Pipe>, stop: watch::Receiver<bool>) -> Rc<Self> {
-        let end = Rc::new(Self { pipe, state: RefCell::default(), stop: stop.clone() });
-        let (weak, pipe) = (Rc::downgrade(&end), Arc::clone(&end.pipe));
-        spawn_local(async move {
-            let _alarm = Alarm(Arc::clone(&pipe));
-            pipe.pull.nudge.watch(stop, || weak.upgrade().map(|end| end.deal())).await;
+        let instance = Instance(random());
+        pipe.pull.is_closed.store(false, SeqCst);
+        pipe.pull.is_running.store(true, SeqCst);
+        pipe.pull.instance.write(|own| *own = Some(instance));
+        let end = Rc::new(Self {
+            pipe,
+            instance,
+            state: RefCell::new(FairQueue::new()),
+            alarm: Cell::default(),
+            stop,
         });
+        spawn_local(Self::watch(Rc::downgrade(&end), Arc::clone(&end.pipe), end.stop.clone()));
         end
     }
 
-    /// Ends every connection; how many jobs had arrived that nobody has begun with.
-    pub fn close(&self) -> u64 {
-        let state = std::mem::take(&mut *self.state.borrow_mut());
-        state.links.iter().for_each(|link| link.end());
-        let read: usize = state.round.iter().map(|link| link.inbox.borrow().jobs()).sum();
-        let returned: usize = self.port().returned().drain(..).map(|delivery| delivery.jobs()).sum();
-        let dealt: usize = self.port().consumers().iter().map(|consumer| consumer.close()).sum();
-        (read + returned + dealt) as u64
+    /// Looks whenever a consumer asks for it, or the time has come for something.
+    async fn watch(end: Weak<Self>, pipe: Arc<Pipe>, mut stop: watch::Receiver<bool>) {
+        let _alarm = Alarm(Arc::clone(&pipe));
+        while let Some(alarm) = end.upgrade().map(|end| end.alarm.get()) {
+            let cause = tokio::select! {
+                cause = Self::cause(&pipe, alarm) => cause,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            if let Some(end) = end.upgrade() {
+                end.look(cause);
+            }
+        }
+    }
+
+    async fn cause(pipe: &Pipe, alarm: Option<Instant>) -> Cause {
+        tokio::select! {
+            () = pipe.pull.nudge.rung() => Cause::Asked,
+            () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => Cause::Alarm,
+        }
+    }
+
+    /// Takes no more jobs, and ends every connection as soon as its jobs that somebody has begun with are settled. How many
+    /// jobs of plain peers had arrived that nobody has begun with.
+    pub fn close(self: &Rc<Self>) -> u64 {
+        let port = self.port();
+        port.is_closed.store(true, SeqCst);
+        let mut lost = give_back(port.returned().drain(..).collect());
+        for consumer in port.consumers().iter() {
+            lost += give_back(consumer.clear());
+        }
+        let mut state = self.state.borrow_mut();
+        (state.is_closing, state.closing_since) = (true, Instant::now());
+        let plain = state.round.iter().filter(|link| !link.is_flow());
+        lost += plain.map(|link| link.inbox.borrow().jobs() as u64).sum::<u64>();
+        state.links.iter().filter(|link| !link.is_flow()).for_each(|link| link.end());
+        let flow: Vec<_> = state.links.iter().filter(|link| link.is_flow()).cloned().collect();
+        drop(state);
+        self.look(Cause::Asked);
+        for link in flow {
+            link.ask();
+            link.wake();
+        }
+        let end = Rc::clone(self);
+        spawn_local(async move {
+            let pipe = Arc::clone(&end.pipe);
+            let _alarm = Alarm(Arc::clone(&pipe));
+            while !end.state.borrow().links.is_empty() {
+                let cause = Self::cause(&pipe, end.alarm.get()).await;
+                end.look(cause);
+                if cause == Cause::Asked && !pipe.pull.is_closed.load(SeqCst) {
+                    // It has been opened again, and this may have been for that.
+                    pipe.pull.nudge.ring();
+                }
+            }
+            pipe.pull.is_running.store(!pipe.pull.is_closed.load(SeqCst), SeqCst);
+        });
+        lost
     }
 
     fn port(&self) -> &PullPort {
         &self.pipe.pull
     }
 
+    /// Looks how far consumers have come, deals, gives back what can't be begun with soon, and tells pushers.
+    fn look(&self, cause: Cause) {
+        let consumers = self.port().consumers().clone();
+        let now = Instant::now();
+        let settled = self.port().settled.load(SeqCst);
+        let has_moved = consumers.iter().filter(|consumer| consumer.look(now)).count() > 0;
+        for consumer in consumers.iter().filter(|consumer| consumer.stalls_at().is_some_and(|at| at <= now)) {
+            self.port().put_back(consumer.stall());
+        }
+        let overtaken = self.state.borrow_mut().give_back(|link| link.returning.get() != Returning::No);
+        self.port().received.fetch_sub(overtaken as u64, Relaxed);
+        if !self.state.borrow().is_closing {
+            self.deal(&consumers);
+        }
+        let mut state = self.state.borrow_mut();
+        self.give_back(&mut state, &consumers, now);
+        let is_untold = self.tell(&mut state, &consumers, now, cause);
+        if !is_untold {
+            state.telling = settled;
+        }
+        self.note_told(&state);
+        let is_lively = is_untold || !consumers.is_empty() && (has_moved || cause == Cause::Received);
+        self.set_alarm(&mut state, &consumers, now, is_lively, cause);
+    }
+
     /// Deals jobs to consumers until there are no more of the one or the other.
-    fn deal(&self) {
+    fn deal(&self, consumers: &[Arc<Consumer>]) {
         let port = self.port();
-        let consumers = port.consumers().clone();
         loop {
             let mut state = self.state.borrow_mut();
-            while let Some(consumer) = next_consumer(&consumers) {
-                let Some(delivery) = port.returned().pop_front().or_else(|| state.next_delivery()) else {
+            while let Some((consumer, most)) = next_consumer(consumers) {
+                let Some(delivery) = self.returned(&state, most).or_else(|| state.next_delivery(most)) else {
                     break;
                 };
                 if let Err(refused) = consumer.give(delivery) {
@@ -90,14 +191,28 @@ impl PullEnd {
             let has_more = !state.round.is_empty();
             drop(state);
             if !has_more && port.returned().is_empty() {
-                self.level_out(&consumers);
+                self.level_out(consumers);
             }
             let is_stocked = has_more || !port.returned().is_empty();
             // Said first and looked at afterwards, so that a consumer that takes its last batch meanwhile is seen.
             port.is_stocked.store(is_stocked, SeqCst);
-            if !is_stocked || next_consumer(&consumers).is_none() {
+            if !is_stocked || next_consumer(consumers).is_none() {
                 return;
             }
+        }
+    }
+
+    /// At most so many jobs that a consumer gave back.
+    fn returned(&self, state: &FairQueue, most: usize) -> Option<Delivery> {
+        loop {
+            let delivery = self.port().returned().pop_front()?;
+            let (kept, dropped) = delivery.filter(|source| !state.is_elsewhere(source));
+            self.port().received.fetch_sub(dropped as u64, Relaxed);
+            let Some(mut kept) = kept else { continue };
+            if let Some(rest) = kept.split_off(most) {
+                self.port().put_back(vec![rest]);
+            }
+            return Some(kept);
         }
     }
 
@@ -105,94 +220,133 @@ impl PullEnd {
     fn level_out(&self, consumers: &[Arc<Consumer>]) {
         for idle in consumers.iter().filter(|consumer| consumer.waits()) {
             let others = consumers.iter().filter(|other| !Arc::ptr_eq(idle, other));
-            let spare = others.into_iter().find_map(|busy| busy.spare());
-            if let Some(Err(refused)) = spare.map(|delivery| idle.give(delivery)) {
-                self.port().put_back(vec![refused]);
+            let Some(mut spare) = others.into_iter().find_map(|busy| busy.spare()) else { continue };
+            let rest = idle.wants().and_then(|most| spare.split_off(most));
+            let refused = idle.give(spare).err();
+            self.port().put_back(refused.into_iter().chain(rest).collect());
+        }
+    }
+
+    /// Gives back what nobody can begin with, or nobody has begun with for long.
+    fn give_back(&self, state: &mut FairQueue, consumers: &[Arc<Consumer>], now: Instant) {
+        let farthest = state.links.iter().map(|link| link.round_trip.get()).max().unwrap_or_default();
+        let can_begin =
+            consumers.iter().any(|consumer| consumer.demand().slots > 0 || consumer.ahead(farthest) > 0);
+        let is_patient = consumers.iter().any(|consumer| consumer.is_fixed());
+        let is_closing = state.is_closing;
+        let is_late = |arrived: Instant| is_closing || !can_begin || !is_patient && arrived + STALLED <= now;
+        let mut back = state.give_back(|link| {
+            let oldest = link.inbox.borrow().oldest();
+            oldest.is_some_and(is_late)
+        });
+        let mut returned = self.port().returned();
+        for delivery in std::mem::take(&mut *returned) {
+            let is_late = is_late(delivery.arrived);
+            let is_wanted = |source: &Source| !is_late || !source.is_flow() || source.peer.is_gone();
+            let jobs = delivery.jobs;
+            if is_late {
+                delivery.each(|source, _| {
+                    if !is_wanted(source) {
+                        source.settle(1, super::delivery::Fate::Unstarted);
+                    }
+                });
+            }
+            let (kept, dropped) = delivery.filter(is_wanted);
+            debug_assert_eq!(kept.as_ref().map_or(0, |kept| kept.jobs) + dropped, jobs);
+            back += dropped;
+            returned.extend(kept);
+        }
+        drop(returned);
+        self.port().received.fetch_sub(back as u64, Relaxed);
+    }
+
+    /// Tells pushers what became of their jobs, and how many more they may send. Whether something was left for later.
+    fn tell(&self, state: &mut FairQueue, consumers: &[Arc<Consumer>], now: Instant, cause: Cause) -> bool {
+        let demand = consumers.iter().map(|consumer| consumer.demand()).fold(Demand::default(), Demand::add);
+        let pooled: usize = state.round.iter().map(|link| link.inbox.borrow().jobs()).sum();
+        let returned: usize = self.port().returned().iter().map(|delivery| delivery.jobs).sum();
+        let stock = demand.stock + (pooled + returned) as u64;
+        let links: Vec<Rc<Link>> = state.links.iter().filter(|link| link.is_flow()).cloned().collect();
+        let recent: f64 = links.iter().map(|link| link.grant.borrow().recent).sum();
+        let bytes = WINDOW.saturating_sub(state.held) / links.len().max(1);
+        let mut is_untold = false;
+        for link in &links {
+            let ahead: u64 = consumers.iter().map(|consumer| consumer.ahead(link.round_trip.get())).sum();
+            let free = if state.is_closing { 0 } else { (demand.slots + ahead).saturating_sub(stock) };
+            let for_slots = free.min(demand.slots);
+            let share = (link.grant.borrow().recent + 1.0) / (recent + links.len() as f64);
+            let window = for_slots + ((free - for_slots) as f64 * share).ceil() as u64;
+            let received = link.inbox.borrow().received();
+            let is_eager =
+                link.grant.borrow_mut().is_eager(received, demand.slots > 0, cause == Cause::Alarm);
+            let is_due = cause == Cause::Alarm || consumers.is_empty() || is_eager;
+            is_untold |= tell(link, (window, bytes as u64), is_due);
+            if cause == Cause::Alarm {
+                link.grant.borrow_mut().recent *= FADING;
+            }
+            let ledger = link.peer.ledger();
+            link.peer
+                .set_flow(link.grant.borrow().left(link.inbox.borrow().received()), ledger.open() as usize);
+            // What was on its way when it heard that nothing more is wanted has arrived before it answers.
+            let has_all = link.unanswered.get() == 0 || now >= state.closing_since + GOODBYE;
+            if state.is_closing && ledger.open() == 0 && ledger.is_told() && has_all {
+                link.end();
             }
         }
+        is_untold
+    }
+
+    /// Lets those who wait for it know that everything settled so far has been written.
+    fn note_told(&self, state: &FairQueue) {
+        if state.links.iter().all(|link| !link.is_flow() || link.outbox.borrow().unwritten() == 0) {
+            self.port().told.store(state.telling, SeqCst);
+        }
+    }
+
+    /// Looks again soon while things move; once they don't, a consumer is asked to say when they do again.
+    fn set_alarm(
+        &self,
+        state: &mut FairQueue,
+        consumers: &[Arc<Consumer>],
+        now: Instant,
+        is_lively: bool,
+        cause: Cause,
+    ) {
+        let before = self.alarm.get().filter(|alarm| *alarm > now);
+        state.quiet = if is_lively { 0 } else { state.quiet + u32::from(cause == Cause::Alarm) };
+        // Asked at the second quiet look, and looked at once more after that: by then no progress can have been missed.
+        consumers.iter().for_each(|consumer| consumer.arm(state.quiet >= 1));
+        let soon = (state.quiet < 3).then_some(now + SOON);
+        let stalls = consumers.iter().filter_map(|consumer| consumer.stalls_at());
+        let oldest =
+            state.round.iter().filter_map(|link| link.inbox.borrow().oldest()).map(|at| at + STALLED);
+        let late = oldest.filter(|at| *at > now);
+        // An alarm that is set already stays: otherwise a steady stream would put it off for ever.
+        let next = soon
+            .map(|soon| before.map_or(soon, |before| before.min(soon)))
+            .into_iter()
+            .chain(stalls)
+            .chain(late)
+            .min();
+        if next.is_some_and(|next| before.is_none_or(|before| next < before)) && cause != Cause::Alarm {
+            // The watch may sleep until another time, or for ever.
+            self.port().nudge.ring();
+        }
+        self.alarm.set(next);
     }
 }
 
-/// Whoever waits comes first, then whoever has room.
-fn next_consumer(consumers: &[Arc<Consumer>]) -> Option<&Arc<Consumer>> {
-    let wants = |consumer: &&Arc<Consumer>| consumer.wants();
+/// Whoever waits comes first, then whoever has room; and how many jobs it may be given at a time.
+fn next_consumer(consumers: &[Arc<Consumer>]) -> Option<(&Arc<Consumer>, usize)> {
+    let wants = |consumer: &&Arc<Consumer>| consumer.wants().is_some();
     let waits = |consumer: &&Arc<Consumer>| consumer.waits();
-    consumers.iter().find(waits).or_else(|| consumers.iter().find(wants))
+    let next = consumers.iter().find(waits).or_else(|| consumers.iter().find(wants))?;
+    next.wants().map(|most| (next, most))
 }
 
-impl State {
-    /// Notes what a link holds now. When that makes room, those who were refused may read.
-    fn charge(&mut self, link: &Link) {
-        let inbox = link.inbox.borrow();
-        let bytes = inbox.batches.iter().map(|batch| batch.slab().len()).sum::<usize>() + link.arriving.get();
-        let before = link.charged.replace(bytes);
-        self.held = self.held + bytes - before;
-        if self.thirsty && bytes < before {
-            self.thirsty = false;
-            self.links.iter().for_each(|link| link.wake());
-        }
-    }
-
-    /// The next jobs: a whole batch from the only peer that has any, else one job from each peer in turn.
-    fn next_delivery(&mut self) -> Option<Delivery> {
-        if let [link] = self.round.make_contiguous() {
-            let link = Rc::clone(link);
-            let mut inbox = link.inbox.borrow_mut();
-            let batch = inbox.batches.pop_front()?;
-            let at = std::mem::take(&mut inbox.at);
-            let is_empty = inbox.batches.is_empty();
-            drop(inbox);
-            self.charge(&link);
-            if is_empty {
-                self.round.clear();
-                link.wake();
-            }
-            return Some(Delivery { batch, at, sources: Sources::One(Arc::clone(&link.peer)) });
-        }
-        let (mut builder, mut peers) = (Builder::default(), Vec::new());
-        while let Some(link) = self.round.pop_front() {
-            let mut inbox = link.inbox.borrow_mut();
-            let Some((job, next)) = inbox.batches.front().and_then(|batch| batch.job(inbox.at)) else {
-                continue;
-            };
-            if !peers.is_empty() && !fits(&mut builder, job) {
-                drop(inbox);
-                self.round.push_front(link);
-                break;
-            }
-            builder.put(job);
-            peers.push(Arc::clone(&link.peer));
-            inbox.advance(next);
-            let is_empty = inbox.batches.is_empty();
-            drop(inbox);
-            if is_empty {
-                self.charge(&link);
-                link.wake();
-            } else {
-                self.round.push_back(link);
-            }
-        }
-        Some(Delivery { batch: builder.take()?, at: Place::default(), sources: Sources::Each(peers) })
-    }
-}
-
-fn fits(builder: &mut Builder, job: Job<'_>) -> bool {
-    builder.slab().len() + job.bytes() <= LARGE && builder.whole_frames() <= MAX_BATCH_FRAMES - MAX_FRAMES
-}
-
-impl Inbox {
-    fn jobs(&self) -> usize {
-        let all: usize = self.batches.iter().map(Batch::jobs).sum();
-        let dealt = self.batches.front().map_or(0, |first| first.jobs() - first.jobs_behind(self.at));
-        all - dealt
-    }
-
-    fn advance(&mut self, next: Place) {
-        self.at = next;
-        if self.batches.front().is_some_and(|batch| batch.job(next).is_none()) {
-            self.batches.pop_front();
-            self.at = Place::default();
-        }
+impl Demand {
+    fn add(self, other: Self) -> Self {
+        Self { slots: self.slots + other.slots, stock: self.stock + other.stock }
     }
 }
 
@@ -205,6 +359,10 @@ impl End for PullEnd {
         &self.pipe.config
     }
 
+    fn instance(&self) -> Instance {
+        self.instance
+    }
+
     fn tell(&self, event: Event) {
         self.pipe.tell(&event);
     }
@@ -214,41 +372,122 @@ impl End for PullEnd {
             link.end();
         }
         self.port().peers.write(|peers| peers.push(Arc::clone(&link.peer)));
-        self.state.borrow_mut().links.push(Rc::clone(link));
+        let mut state = self.state.borrow_mut();
+        state.links.push(Rc::clone(link));
+        if link.is_flow() {
+            self.forget_what_came_before(&mut state);
+            drop(state);
+            self.look(Cause::Asked);
+        }
     }
 
-    fn wrote(&self, _: &Rc<Link>, _: &[Sent]) {}
+    fn wrote(&self, _: &Rc<Link>, _: &[Sent]) {
+        self.note_told(&self.state.borrow());
+    }
 
     fn blocked(&self, _: &Rc<Link>) {}
 
     fn may_read(&self, link: &Link) -> bool {
         let mut state = self.state.borrow_mut();
-        // What has begun may go on: that is what makes room again.
-        let may = link.charged.get() > 0 || state.held < self.config().max_message_size.max(LARGE);
+        // What has begun may go on: that is what makes room again. A zeropipe peer is held by its credit.
+        let may = link.is_flow()
+            || link.charged.get() > 0
+            || state.held < self.config().max_message_size.max(LARGE);
         state.thirsty |= !may;
         may
     }
 
     fn received(&self, link: &Rc<Link>) -> Result<(), Error> {
-        let jobs: usize = link.inbox.borrow().batches.iter().map(Batch::jobs).sum();
+        let inbox = link.inbox.borrow();
+        let (received, received_cost, cost_before) =
+            (inbox.received(), inbox.received_cost(), inbox.cost_before_last());
+        let (jobs, has_jobs) = (received - link.counted.replace(received), !inbox.is_empty());
+        drop(inbox);
+        let (grant, is_arriving) = (link.grant.borrow(), link.arriving.get() > 0);
+        // Of a large job that has only begun to arrive, memory is at stake already.
+        let is_covered = !link.is_flow()
+            || grant.covers(received, cost_before)
+                && (!is_arriving || grant.covers(received + 1, received_cost));
+        drop(grant);
         let mut state = self.state.borrow_mut();
         state.charge(link);
         if jobs > 0 {
-            link.peer.count(jobs);
-            self.port().received.fetch_add(jobs as u64, Relaxed);
+            link.peer.count(jobs as usize);
+            self.port().received.fetch_add(jobs, Relaxed);
+            if link.is_flow() {
+                link.peer.ledger().receive(jobs);
+                link.grant.borrow_mut().recent += jobs as f64;
+            }
+        }
+        if has_jobs && !state.round.iter().any(|other| Rc::ptr_eq(other, link)) {
             state.round.push_back(Rc::clone(link));
         }
         drop(state);
-        self.deal();
-        Ok(())
+        if jobs > 0 {
+            self.look(Cause::Received);
+        }
+        if is_covered {
+            Ok(())
+        } else {
+            Err(Error::new(code::PROTOCOL, "a PUSH that sends more than it was granted"))
+        }
+    }
+
+    fn obey(&self, _: &Rc<Link>, command: FlowCommand) -> Result<(), Error> {
+        match command {
+            // The decoder has noted it with the job that follows.
+            FlowCommand::Job(_) => Ok(()),
+            _ => Err(Error::new(code::PROTOCOL, "a PUSH that grants or settles")),
+        }
+    }
+
+    fn answered(&self, link: &Rc<Link>) {
+        if link.unanswered.get() > 0 {
+            return;
+        }
+        let was_returning = link.returning.get() == Returning::Told;
+        if was_returning {
+            link.returning.set(Returning::No);
+        }
+        if was_returning || self.state.borrow().is_closing {
+            self.look(Cause::Asked);
+        }
     }
 
     fn left(&self, link: &Rc<Link>) {
+        link.peer.set_gone();
         self.port().peers.write(|peers| peers.retain(|peer| !Arc::ptr_eq(peer, &link.peer)));
         let mut state = self.state.borrow_mut();
         state.links.retain(|other| !Rc::ptr_eq(other, link));
         // What it has sent stays in the round, and counts; what was arriving doesn't any more.
         link.arriving.set(0);
         state.charge(link);
+        // It may have come back before we have noticed that it was gone.
+        self.forget_what_came_before(&mut state);
+        drop(state);
+        self.port().nudge.ring();
+    }
+}
+
+impl PullEnd {
+    /// A pusher that comes back has queued again what it did not hear of: what was not begun with is dropped here.
+    fn forget_what_came_before(&self, state: &mut FairQueue) {
+        let mut dropped = 0;
+        for link in state.round.clone() {
+            let mut inbox = link.inbox.borrow_mut();
+            let Some((_, row)) = inbox.first() else { continue };
+            if state.is_elsewhere(&Source { peer: Arc::clone(&link.peer), row }) {
+                dropped += inbox.jobs();
+                *inbox = Inbox::default();
+            }
+            drop(inbox);
+            state.charge(&link);
+        }
+        state.round.retain(|link| !link.inbox.borrow().is_empty());
+        // What is with a consumer comes back, and is sorted out when it is dealt again.
+        for consumer in self.port().consumers().iter() {
+            self.port().put_back(consumer.call_back(|source| !state.is_elsewhere(source)));
+        }
+        self.port().received.fetch_sub(dropped as u64, Relaxed);
     }
 }

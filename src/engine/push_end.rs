@@ -1,106 +1,104 @@
 //! The push end: takes jobs in from its port, keeps them in order, and deals them round robin to the peers that
 //! can take one now (RFC 30; libzmq's `lb`).
 //!
-//! A job leaves for good when a connection has taken all of it. What sits unwritten for a peer that goes away, or
-//! that stalls while another is idle, comes back to the front of the queue.
+//! A job leaves for good when a plain peer's connection has taken all of it, or when a zeropipe peer has acknowledged
+//! it (docs/flow.md). What sits unwritten or unacknowledged with a peer that goes away comes back to the front.
 
 use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{Ordering::Relaxed, Ordering::SeqCst},
-    },
+    cell::{RefCell, RefMut},
+    rc::{Rc, Weak},
+    sync::Arc,
 };
 
-use tokio::{sync::watch, task::spawn_local};
+use tokio::{
+    sync::watch,
+    task::spawn_local,
+    time::{Instant, sleep_until},
+};
 
 use super::{
-    event::{Event, ROOM, Reply, Side, Tally},
+    books::{Books, Drain},
+    chance::random,
+    event::{Event, Reply, Side, Tally},
+    flight::Settled,
     link::{End, Link},
     outbox::Sent,
     pipe::{Alarm, Pipe},
     push_port::PushPort,
-    queue::{Lot, Queue},
+    queue::{Lot, Ticket},
 };
 use crate::{
-    batch::LARGE,
     config::Config,
     error::{Error, code},
+    wire::{
+        command::FlowCommand,
+        flow::{Instance, Range},
+    },
 };
-
-/// How much is framed for a peer before the next write; beyond it the peer is skipped.
-const ROOM_PER_PEER: usize = 2 * LARGE;
 
 /// The part of a push end that lives on the I/O thread.
 pub struct PushEnd {
     pipe: Arc<Pipe>,
-    state: RefCell<State>,
+    instance: Instance,
+    books: RefCell<Books>,
     stop: watch::Receiver<bool>,
-}
-
-#[derive(Default)]
-struct State {
-    queue: Queue,
-    next_number: u64,
-    /// How many jobs have a number and are not delivered.
-    undelivered: usize,
-    links: Vec<Rc<Link>>,
-    /// The peers that can take a job now, the one whose turn it is first.
-    round: VecDeque<Rc<Link>>,
-    drains: Vec<Drain>,
-}
-
-/// Somebody who waits until all jobs with lower numbers are delivered.
-struct Drain {
-    before: u64,
-    left: usize,
-    reply: Reply,
 }
 
 impl PushEnd {
     /// A push end without connections, which takes in what the port is sent until `stop`.
     pub fn start(pipe: Arc<Pipe>, stop: watch::Receiver<bool>) -> Rc<Self> {
-        let end = Rc::new(Self { pipe, state: RefCell::default(), stop: stop.clone() });
-        let (weak, pipe) = (Rc::downgrade(&end), Arc::clone(&end.pipe));
-        spawn_local(async move {
-            let _alarm = Alarm(Arc::clone(&pipe));
-            pipe.push.nudge.watch(stop, || weak.upgrade().map(|end| end.take_in())).await;
-        });
+        let instance = Instance(random());
+        let books = RefCell::new(Books::new(Arc::clone(&pipe), instance));
+        let end = Rc::new(Self { pipe, instance, books, stop });
+        spawn_local(Self::watch(Rc::downgrade(&end), Arc::clone(&end.pipe), end.stop.clone()));
         end
     }
 
-    /// Answers when everything that was sent so far is delivered.
-    pub fn drain(&self, reply: Reply) {
+    /// Looks whenever something was handed over, or the time has come for something.
+    async fn watch(end: Weak<Self>, pipe: Arc<Pipe>, mut stop: watch::Receiver<bool>) {
+        let _alarm = Alarm(Arc::clone(&pipe));
+        while let Some(alarm) = end.upgrade().map(|end| end.books.borrow().alarm) {
+            tokio::select! {
+                () = pipe.push.nudge.rung() => {}
+                () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            if let Some(end) = end.upgrade() {
+                end.take_in();
+            }
+        }
+    }
+
+    /// Answers when all of the first `before` jobs, or as many as there are, are delivered.
+    pub fn drain(&self, before: u64, reply: Reply) {
         self.take_in();
-        let mut state = self.state.borrow_mut();
-        // Not the port's count: other threads may have added to that since.
-        let (before, left) = (state.next_number, state.undelivered);
+        let mut books = self.books.borrow_mut();
+        let before = before.min(books.next_order);
+        let left =
+            if before == books.next_order { books.undelivered } else { books.undelivered_before(before) };
         if left == 0 {
             reply.send(Ok(Tally::default()));
         } else {
-            state.drains.push(Drain { before, left, reply });
+            books.drains.push(Drain { before, left, reply });
         }
     }
 
     /// Ends every connection and gives up what was not delivered: how many jobs that is.
     pub fn close(&self) -> u64 {
         self.port().incoming().take();
-        let state = std::mem::take(&mut *self.state.borrow_mut());
-        state.links.iter().for_each(|link| {
+        let empty = Books::new(Arc::clone(&self.pipe), self.instance);
+        let books = self.books.replace(empty);
+        books.links.iter().for_each(|link| {
             // What is not written by now was given up, but a job that is cut should still end.
             link.outbox.borrow_mut().take_back();
             link.end();
         });
-        for drain in state.drains {
+        for drain in books.drains {
             drain
                 .reply
                 .send(Err(Error::new(code::CLOSED, "the pipe was closed before everything was delivered")));
         }
-        let port = self.port();
-        port.waiting_cost.store(0, SeqCst);
-        port.waiting.swap(0, SeqCst) as u64
+        self.port().clear() as u64
     }
 
     fn port(&self) -> &PushPort {
@@ -111,88 +109,34 @@ impl PushEnd {
         *self.stop.borrow()
     }
 
-    /// Numbers what has been handed over, and deals.
+    /// Gives what was handed over its place, and deals.
     fn take_in(&self) {
         let batches = self.port().incoming().as_mut().map(std::mem::take).unwrap_or_default();
-        let mut state = self.state.borrow_mut();
+        let mut books = self.books.borrow_mut();
         for batch in batches {
-            let first = state.next_number;
-            state.next_number += batch.jobs() as u64;
-            state.undelivered += batch.jobs();
-            state.queue.push_back(Lot::new(batch, first));
+            let ticket = Ticket { order: books.next_order, id: None, failures: 0 };
+            books.next_order += batch.jobs() as u64;
+            books.undelivered += batch.jobs();
+            books.queue.push_back(Lot::new(batch, ticket));
         }
-        self.deal(state);
+        if books.alarm.is_some_and(|alarm| alarm <= Instant::now()) {
+            books.look_at_the_clock(Instant::now());
+        }
+        self.deal(books);
     }
 
-    /// Deals jobs to peers, one each in turn, until there are no more of the one or the other.
-    fn deal(&self, mut state: std::cell::RefMut<'_, State>) {
-        let touched = state.deal();
-        let is_idle = state.queue.jobs() == 0
-            && state.round.front().is_some_and(|link| link.outbox.borrow().unwritten() == 0);
-        drop(state);
+    /// Deals jobs to peers until there are no more of the one or the other.
+    fn deal(&self, mut books: RefMut<'_, Books>) {
+        let touched = books.deal();
+        let is_idle = books.queue.jobs() == 0
+            && books.round.front().is_some_and(|link| link.outbox.borrow().unwritten() == 0);
+        if books.set_alarm() {
+            self.port().nudge.ring();
+        }
+        books.tell_port();
+        drop(books);
         touched.iter().for_each(|link| link.wake());
         self.port().set_idle(is_idle);
-    }
-}
-
-impl State {
-    fn deal(&mut self) -> Vec<Rc<Link>> {
-        let mut touched = self.deal_queue();
-        if self.queue.jobs() == 0 && self.reclaim() {
-            touched.extend(self.deal_queue());
-        }
-        touched
-    }
-
-    /// The links that were given something.
-    fn deal_queue(&mut self) -> Vec<Rc<Link>> {
-        let mut touched: Vec<Rc<Link>> = Vec::new();
-        while let Some(front) = self.queue.front() {
-            let Some(link) = self.round.pop_front() else { break };
-            if !link.can_take() {
-                link.listed.set(false);
-                continue;
-            }
-            let mut outbox = link.outbox.borrow_mut();
-            if outbox.unwritten() == 0 {
-                touched.push(Rc::clone(&link));
-            }
-            let sent = Sent { number: front.number, cost: front.job.cost() };
-            match front.alone {
-                Some(batch) => outbox.put_large(batch.clone(), sent),
-                None => outbox.put(front.job, sent),
-            }
-            drop(outbox);
-            self.round.push_back(link);
-            let next = front.next;
-            self.queue.advance(next);
-        }
-        touched
-    }
-
-    /// If a peer is idle, takes back what others are too stalled to be sent; whether that was anything.
-    fn reclaim(&mut self) -> bool {
-        let is_idle = |link: &Rc<Link>| link.can_take() && link.outbox.borrow().unwritten() == 0;
-        if !self.links.iter().any(|link| link.is_blocked.get()) || !self.round.iter().any(is_idle) {
-            return false;
-        }
-        for link in self.links.iter().filter(|link| link.is_blocked.get()) {
-            let lots = link.outbox.borrow_mut().take_back();
-            lots.into_iter().rev().for_each(|lot| self.queue.push_front(lot));
-        }
-        self.queue.jobs() > 0
-    }
-
-    fn list(&mut self, link: &Rc<Link>) {
-        if link.can_take() && !link.listed.replace(true) {
-            self.round.push_back(Rc::clone(link));
-        }
-    }
-}
-
-impl Link {
-    fn can_take(&self) -> bool {
-        !self.is_blocked.get() && !self.is_ending() && self.outbox.borrow().unwritten() < ROOM_PER_PEER
     }
 }
 
@@ -205,6 +149,10 @@ impl End for PushEnd {
         &self.pipe.config
     }
 
+    fn instance(&self) -> Instance {
+        self.instance
+    }
+
     fn tell(&self, event: Event) {
         self.pipe.tell(&event);
     }
@@ -214,37 +162,26 @@ impl End for PushEnd {
             link.end();
         }
         self.port().peers.write(|peers| peers.push(Arc::clone(&link.peer)));
-        let mut state = self.state.borrow_mut();
-        state.links.push(Rc::clone(link));
-        state.list(link);
-        self.deal(state);
+        let mut books = self.books.borrow_mut();
+        books.links.push(Rc::clone(link));
+        books.list(link);
+        self.deal(books);
     }
 
     fn wrote(&self, link: &Rc<Link>, sent: &[Sent]) {
-        let port = self.port();
-        let mut state = self.state.borrow_mut();
+        let mut books = self.books.borrow_mut();
         if !sent.is_empty() && !self.is_closed() {
             link.peer.count(sent.len());
-            state.undelivered -= sent.len();
-            port.delivered.fetch_add(sent.len() as u64, Relaxed);
-            port.waiting_cost.fetch_sub(sent.iter().map(|sent| sent.cost).sum(), SeqCst);
-            port.waiting.fetch_sub(sent.len(), SeqCst);
-            if port.is_full.swap(false, SeqCst) {
-                self.pipe.raise(ROOM);
-            }
-            state.drains.iter_mut().for_each(|drain| {
-                drain.left -= sent.iter().filter(|sent| sent.number < drain.before).count();
-            });
-            for drain in state.drains.extract_if(.., |drain| drain.left == 0) {
-                drain.reply.send(Ok(Tally::default()));
-            }
+            books.count_done(link, sent.len());
+            books.leave_line(sent.len(), sent.iter().map(|sent| sent.cost).sum());
+            books.forget(sent.len(), |before| sent.iter().filter(|sent| sent.ticket.order < before).count());
         }
-        state.list(link);
-        self.deal(state);
+        books.list(link);
+        self.deal(books);
     }
 
     fn blocked(&self, _: &Rc<Link>) {
-        self.deal(self.state.borrow_mut());
+        self.deal(self.books.borrow_mut());
     }
 
     fn may_read(&self, _: &Link) -> bool {
@@ -255,15 +192,66 @@ impl End for PushEnd {
         Err(Error::new(code::PROTOCOL, "a PULL that sends messages"))
     }
 
+    fn obey(&self, link: &Rc<Link>, command: FlowCommand) -> Result<(), Error> {
+        if self.is_closed() {
+            return Ok(());
+        }
+        let mut books = self.books.borrow_mut();
+        let was_full = books.is_full();
+        let mut flight = link.flight.borrow_mut();
+        let checked = match &command {
+            FlowCommand::Ack(ranges) | FlowCommand::Return(ranges) => flight.check(ranges),
+            FlowCommand::Nack { number, .. } => flight.check(&[Range { first: *number, last: *number }]),
+            FlowCommand::Credit { .. } => Ok(()),
+            FlowCommand::Job(_) => Err(Error::new(code::PROTOCOL, "a PULL that sends JOB")),
+        };
+        // Nothing of what breaks a rule counts.
+        checked?;
+        match command {
+            FlowCommand::Credit { jobs, cost } => flight.grant(jobs, cost),
+            FlowCommand::Ack(ranges) => {
+                ranges.into_iter().for_each(|range| flight.settle(range, |settled| books.done(link, settled)))
+            }
+            FlowCommand::Return(ranges) => {
+                ranges.into_iter().for_each(|range| flight.settle(range, |settled| books.unstarted(settled)))
+            }
+            FlowCommand::Nack { number, reason } => {
+                flight.settle(Range { first: number, last: number }, |settled| {
+                    if let Settled::Own(lot) = settled {
+                        books.failed(lot, &reason, true);
+                    }
+                });
+            }
+            FlowCommand::Job(_) => {}
+        }
+        link.peer.set_flow(flight.credit(), flight.jobs());
+        link.has_lone_job.set(link.has_lone_job.get() && !flight.is_empty());
+        drop(flight);
+        if was_full {
+            books.list_all()
+        } else {
+            books.list(link)
+        }
+        self.deal(books);
+        Ok(())
+    }
+
+    fn answered(&self, _: &Rc<Link>) {}
+
     fn left(&self, link: &Rc<Link>) {
         self.port().peers.write(|peers| peers.retain(|peer| !Arc::ptr_eq(peer, &link.peer)));
-        let mut state = self.state.borrow_mut();
-        state.links.retain(|other| !Rc::ptr_eq(other, link));
-        state.round.retain(|other| !Rc::ptr_eq(other, link));
+        let mut books = self.books.borrow_mut();
+        books.links.retain(|other| !Rc::ptr_eq(other, link));
+        books.round.retain(|other| !Rc::ptr_eq(other, link));
         if !self.is_closed() {
-            let lots = link.outbox.borrow_mut().take_all();
-            lots.into_iter().rev().for_each(|lot| state.queue.push_front(lot));
+            if !link.is_flow() {
+                let unwritten = link.outbox.borrow_mut().take_all();
+                unwritten.into_iter().for_each(|lot| books.queue.put_back(lot));
+            }
+            let unsettled = link.flight.borrow_mut().take_all();
+            unsettled.into_iter().for_each(|lot| books.failed(lot, "the worker left with it", false));
         }
-        self.deal(state);
+        books.list_all();
+        self.deal(books);
     }
 }

@@ -17,15 +17,27 @@ pub struct PushPort {
     /// Jobs handed over and not yet looked at; `None` once the end is closed.
     incoming: Mutex<Option<Vec<Batch>>>,
     pub(super) nudge: Nudge,
-    /// Accepted and not delivered: how many, and what they count.
+    /// How many jobs were ever accepted: each gets its order by this.
+    pub(super) accepted: AtomicU64,
+    /// Accepted and not delivered.
+    pub(super) undelivered: AtomicUsize,
+    /// Of those, the ones that are not with a peer yet: how many, and what they count.
     pub(super) waiting: AtomicUsize,
     pub(super) waiting_cost: AtomicUsize,
-    pub(super) delivered: AtomicU64,
+    /// With zeropipe peers, and not acknowledged.
+    pub(super) in_flight: AtomicUsize,
+    pub(super) in_flight_cost: AtomicUsize,
+    pub(super) done: AtomicU64,
+    pub(super) redelivered: AtomicU64,
+    pub(super) dead: AtomicU64,
+    /// Somebody wants to know in how many outboxes something is left: see [`PushPort::is_written`].
+    pub(super) is_flushing: AtomicBool,
+    pub(super) unwritten: AtomicUsize,
     /// Somebody waits for room.
     pub(super) is_full: AtomicBool,
     /// For each JavaScript thread a word that is 1 while a job that is handed over now is written at once: see
     /// `lib/packer.js`. One each, because a runtime may be lent the same memory only once.
-    idle_words: Mutex<Vec<Arc<AtomicU32>>>,
+    idle_words: Mutex<Vec<Arc<[AtomicU32; 1]>>>,
     /// Where it listens, and who is connected.
     pub bound: Board<Vec<String>>,
     /// Who is connected.
@@ -48,9 +60,17 @@ impl Default for PushPort {
         Self {
             incoming: Mutex::new(Some(Vec::new())),
             nudge: Nudge::default(),
+            accepted: AtomicU64::new(0),
+            undelivered: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             waiting_cost: AtomicUsize::new(0),
-            delivered: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            in_flight_cost: AtomicUsize::new(0),
+            done: AtomicU64::new(0),
+            redelivered: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            is_flushing: AtomicBool::new(false),
+            unwritten: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
             idle_words: Mutex::default(),
             bound: Board::default(),
@@ -65,6 +85,8 @@ impl PushPort {
         let mut incoming = self.incoming();
         let Some(list) = &mut *incoming else { return Err(batch) };
         self.set_idle(false);
+        self.accepted.fetch_add(batch.jobs() as u64, SeqCst);
+        self.undelivered.fetch_add(batch.jobs(), SeqCst);
         self.waiting.fetch_add(batch.jobs(), SeqCst);
         self.waiting_cost.fetch_add(batch.cost(), SeqCst);
         list.push(batch);
@@ -74,8 +96,8 @@ impl PushPort {
     }
 
     /// A word that tells from now on whether the engine is idle.
-    pub fn idle_word(&self) -> Arc<AtomicU32> {
-        let word = Arc::<AtomicU32>::default();
+    pub fn idle_word(&self) -> Arc<[AtomicU32; 1]> {
+        let word = Arc::<[AtomicU32; 1]>::default();
         let mut words = self.idle_words();
         // Those that are held here alone belong to threads that are gone.
         words.retain(|word| Arc::strong_count(word) > 1);
@@ -85,10 +107,10 @@ impl PushPort {
 
     /// Says whether a job that is handed over now is written at once.
     pub(super) fn set_idle(&self, is_idle: bool) {
-        self.idle_words().iter().for_each(|word| word.store(is_idle.into(), Relaxed));
+        self.idle_words().iter().for_each(|word| word[0].store(is_idle.into(), Relaxed));
     }
 
-    fn idle_words(&self) -> std::sync::MutexGuard<'_, Vec<Arc<AtomicU32>>> {
+    fn idle_words(&self) -> std::sync::MutexGuard<'_, Vec<Arc<[AtomicU32; 1]>>> {
         self.idle_words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,9 +129,33 @@ impl PushPort {
         self.is_full.store(true, SeqCst);
     }
 
-    /// How many jobs are accepted and not delivered.
+    /// How many jobs are accepted and not on their way.
     pub fn waiting(&self) -> usize {
         self.waiting.load(SeqCst)
+    }
+
+    /// How many jobs zeropipe peers have and did not acknowledge.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(SeqCst)
+    }
+
+    /// What those count.
+    pub fn in_flight_cost(&self) -> usize {
+        self.in_flight_cost.load(SeqCst)
+    }
+
+    /// How many jobs are accepted and not delivered.
+    pub fn undelivered(&self) -> usize {
+        self.undelivered.load(SeqCst)
+    }
+
+    /// Whether every job is with a peer, as far as is known; asking makes it known soon.
+    pub fn is_written(&self) -> bool {
+        if !self.is_flushing.swap(true, SeqCst) {
+            self.unwritten.store(usize::MAX, SeqCst);
+            self.nudge.ring();
+        }
+        self.waiting() == 0 && self.unwritten.load(SeqCst) == 0
     }
 
     /// What they count.
@@ -117,9 +163,27 @@ impl PushPort {
         self.waiting_cost.load(SeqCst)
     }
 
+    /// Closed: nothing is left. How many jobs were not delivered.
+    pub(super) fn clear(&self) -> usize {
+        for count in [&self.waiting, &self.waiting_cost, &self.in_flight, &self.in_flight_cost] {
+            count.store(0, SeqCst);
+        }
+        self.undelivered.swap(0, SeqCst)
+    }
+
     /// How many jobs have been delivered.
-    pub fn delivered(&self) -> u64 {
-        self.delivered.load(Relaxed)
+    pub fn done(&self) -> u64 {
+        self.done.load(Relaxed)
+    }
+
+    /// How often a job was sent that a peer had had before and not acknowledged.
+    pub fn redelivered(&self) -> u64 {
+        self.redelivered.load(Relaxed)
+    }
+
+    /// How many jobs were given up because they failed too often.
+    pub fn dead(&self) -> u64 {
+        self.dead.load(Relaxed)
     }
 
     /// What was handed over; `None` once the end is closed.

@@ -1,69 +1,117 @@
-//! Jobs that wait for a peer, in order, each with its number.
+//! Jobs that wait for a peer, in order, each with what stays with it whatever happens to it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::batch::{Batch, Job, LARGE, Place};
 
-/// A batch of jobs with their numbers. Numbers are given once, when a job is taken in, and stay with it.
+/// What is known of a job. In a row of jobs, the orders (and the ids) count on from those of the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// The place that it was given when it was taken in.
+    pub order: u64,
+    /// Its sequence number toward zeropipe peers, once it was sent to one.
+    pub id: Option<u64>,
+    /// How often it was sent to a zeropipe peer that did not acknowledge it.
+    pub failures: u32,
+}
+
+impl Ticket {
+    /// That of the job so many behind.
+    pub fn behind(self, jobs: usize) -> Self {
+        Self { order: self.order + jobs as u64, id: self.id.map(|id| id + jobs as u64), ..self }
+    }
+}
+
+/// A row of jobs in a batch, with the ticket of the first.
 #[derive(Debug, Clone)]
 pub struct Lot {
     batch: Batch,
-    numbers: Numbers,
-    /// The first job that still waits, and how many no longer do.
     at: Place,
-    gone: usize,
-}
-
-#[derive(Debug, Clone)]
-enum Numbers {
-    From(u64),
-    /// Of jobs that came back from a peer that had only some of a row.
-    Each(Vec<u64>),
+    jobs: usize,
+    cost: usize,
+    /// That of the first job.
+    pub ticket: Ticket,
 }
 
 impl Lot {
-    /// Jobs that are numbered in a row.
-    pub fn new(batch: Batch, first: u64) -> Self {
-        Self { batch, numbers: Numbers::From(first), at: Place::default(), gone: 0 }
+    /// All jobs of a batch.
+    pub fn new(batch: Batch, ticket: Ticket) -> Self {
+        let (jobs, cost) = (batch.jobs(), batch.cost());
+        Self { batch, at: Place::default(), jobs, cost, ticket }
     }
 
-    /// Jobs with a number each.
-    pub fn numbered(batch: Batch, numbers: Vec<u64>) -> Self {
-        debug_assert_eq!(batch.jobs(), numbers.len());
-        Self { batch, numbers: Numbers::Each(numbers), at: Place::default(), gone: 0 }
+    /// The same jobs with another ticket.
+    pub fn with(self, ticket: Ticket) -> Self {
+        Self { ticket, ..self }
     }
 
-    /// How many of its jobs still wait.
+    /// How many jobs.
     pub fn jobs(&self) -> usize {
-        self.batch.jobs() - self.gone
+        self.jobs
     }
 
-    fn number(&self) -> u64 {
-        match &self.numbers {
-            Numbers::From(first) => first + self.gone as u64,
-            Numbers::Each(numbers) => numbers[self.gone],
+    /// What they count, all together.
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// How many of them were taken in before the one with that order.
+    pub fn jobs_before(&self, order: u64) -> usize {
+        order.saturating_sub(self.ticket.order).min(self.jobs as u64) as usize
+    }
+
+    /// The first job.
+    pub fn first(&self) -> Option<Job<'_>> {
+        (self.jobs > 0).then(|| self.batch.job(self.at).map(|(job, _)| job)).flatten()
+    }
+
+    /// Its jobs, each with the place behind it.
+    pub fn iter(&self) -> impl Iterator<Item = (Job<'_>, Place)> {
+        let mut at = self.at;
+        (0..self.jobs).map_while(move |_| {
+            let (job, next) = self.batch.job(at)?;
+            at = next;
+            Some((job, next))
+        })
+    }
+
+    /// The whole batch, if it is one large job that travels alone.
+    pub fn alone(&self) -> Option<&Batch> {
+        (self.batch.jobs() == 1 && self.batch.slab().len() >= LARGE).then_some(&self.batch)
+    }
+
+    /// Cuts off so many jobs from its front.
+    pub fn split_front(&mut self, jobs: usize) -> Self {
+        if jobs >= self.jobs {
+            let rest = Self { jobs: 0, cost: 0, ticket: self.ticket.behind(self.jobs), ..self.clone() };
+            return std::mem::replace(self, rest);
         }
+        let (next, cost) = self.batch.span(self.at, jobs);
+        self.cut(jobs, next, cost)
+    }
+
+    /// The same for somebody who has just gone through them and knows where they end and what they count.
+    pub fn cut(&mut self, jobs: usize, next: Place, cost: usize) -> Self {
+        let front = Self { jobs, cost, ..self.clone() };
+        (self.at, self.ticket) = (next, self.ticket.behind(jobs));
+        self.jobs -= jobs;
+        self.cost -= cost;
+        front
+    }
+
+    /// Each of its jobs as a lot of its own.
+    pub fn singles(mut self) -> impl Iterator<Item = Self> {
+        std::iter::from_fn(move || (self.jobs > 0).then(|| self.split_front(1)))
     }
 }
 
 /// The waiting line of a push end.
 #[derive(Debug, Default)]
 pub struct Queue {
+    /// What came back, by its order: all of it was taken in before what never left.
+    returned: BTreeMap<u64, Lot>,
     lots: VecDeque<Lot>,
     jobs: usize,
-}
-
-/// The job whose turn it is.
-#[derive(Debug)]
-pub struct Front<'a> {
-    /// The job.
-    pub job: Job<'a>,
-    /// Its number.
-    pub number: u64,
-    /// Where the next one begins, for [`Queue::advance`].
-    pub next: Place,
-    /// The whole batch, if the job is a large one that travels alone.
-    pub alone: Option<&'a Batch>,
 }
 
 impl Queue {
@@ -72,35 +120,129 @@ impl Queue {
         self.jobs
     }
 
+    /// How many of them have a lower order.
+    pub fn jobs_before(&self, order: u64) -> usize {
+        let newer = self.lots.partition_point(|lot| lot.ticket.order < order);
+        let older = self.returned.range(..order).map(|(_, lot)| lot);
+        older.chain(self.lots.range(..newer)).map(|lot| lot.jobs_before(order)).sum()
+    }
+
     /// Puts jobs behind all others.
     pub fn push_back(&mut self, lot: Lot) {
         self.jobs += lot.jobs();
         self.lots.push_back(lot);
     }
 
-    /// Puts jobs that came back before all others.
-    pub fn push_front(&mut self, lot: Lot) {
-        self.jobs += lot.jobs();
-        self.lots.push_front(lot);
+    /// Puts jobs that came back where they belong: before all that were taken in later.
+    pub fn put_back(&mut self, lot: Lot) {
+        if lot.jobs > 0 {
+            self.jobs += lot.jobs();
+            self.returned.insert(lot.ticket.order, lot);
+        }
     }
 
-    /// The job whose turn it is.
-    pub fn front(&self) -> Option<Front<'_>> {
-        let lot = self.lots.front()?;
-        let (job, next) = lot.batch.job(lot.at)?;
-        let alone = (lot.batch.jobs() == 1 && lot.batch.slab().len() >= LARGE).then_some(&lot.batch);
-        Some(Front { job, number: lot.number(), next, alone })
+    /// The jobs whose turn it is.
+    pub fn front(&self) -> Option<&Lot> {
+        self.returned.values().next().or_else(|| self.lots.front())
     }
 
-    /// Leaves the front job behind.
-    pub fn advance(&mut self, next: Place) {
-        if let Some(lot) = self.lots.front_mut() {
-            lot.at = next;
-            lot.gone += 1;
-            self.jobs -= 1;
-            if lot.jobs() == 0 {
-                self.lots.pop_front();
+    /// Takes jobs from the front lot: so many, which end there and count so much.
+    pub fn take_front(&mut self, jobs: usize, next: Place, cost: usize) -> Option<Lot> {
+        let Some(mut first) = self.returned.first_entry() else {
+            self.jobs -= jobs;
+            let lot = self.lots.front_mut()?;
+            return if jobs == lot.jobs { self.lots.pop_front() } else { Some(lot.cut(jobs, next, cost)) };
+        };
+        self.jobs -= jobs;
+        if jobs == first.get().jobs {
+            return Some(first.remove());
+        }
+        let front = first.get_mut().cut(jobs, next, cost);
+        let rest = first.remove();
+        self.returned.insert(rest.ticket.order, rest);
+        Some(front)
+    }
+
+    /// Takes the whole lot at the front.
+    pub fn pop_front(&mut self) -> Option<Lot> {
+        let lot = self.returned.pop_first().map(|(_, lot)| lot).or_else(|| self.lots.pop_front())?;
+        self.jobs -= lot.jobs;
+        Some(lot)
+    }
+
+    /// Takes out a job that came back, by its order, if it waits.
+    pub fn remove(&mut self, order: u64) -> Option<Lot> {
+        let (&first, _) = self.returned.range(..=order).next_back()?;
+        let mut rest = self.returned.remove(&first)?;
+        self.jobs -= rest.jobs;
+        let before = rest.split_front((order - first).min(rest.jobs as u64) as usize);
+        let found = rest.split_front(1);
+        self.put_back(before);
+        self.put_back(rest);
+        (found.jobs > 0).then_some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Builder;
+
+    fn lot(jobs: usize, order: u64) -> Lot {
+        let mut builder = Builder::default();
+        for job in 0..jobs {
+            builder.slab().extend(vec![0; job]);
+            builder.end_frame(job % 2 == 1);
+            if job % 2 == 1 {
+                builder.end_frame(false);
             }
+        }
+        Lot::new(builder.take().expect("jobs"), Ticket { order, id: Some(100 + order), failures: 0 })
+    }
+
+    fn orders(queue: &mut Queue) -> Vec<u64> {
+        std::iter::from_fn(|| queue.pop_front()).flat_map(Lot::singles).map(|lot| lot.ticket.order).collect()
+    }
+
+    #[test]
+    fn a_lot_can_be_cut_anywhere_and_keeps_its_books() {
+        for cut in 0..=6 {
+            let mut rest = lot(6, 10);
+            let whole = rest.cost();
+            let front = rest.split_front(cut);
+            assert_eq!((front.jobs(), rest.jobs(), front.cost() + rest.cost()), (cut, 6 - cut, whole));
+            let each: Vec<_> = front.singles().chain(rest.singles()).collect();
+            for (index, single) in each.iter().enumerate() {
+                let order = 10 + index as u64;
+                assert_eq!(single.ticket, Ticket { order, id: Some(100 + order), failures: 0 });
+                assert_eq!(single.first().map(Job::bytes), Some(index));
+                assert_eq!(single.cost(), single.first().map_or(0, Job::cost));
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_back_stands_in_its_old_place() {
+        let mut queue = Queue::default();
+        queue.push_back(lot(2, 7));
+        for order in [5, 1, 3] {
+            queue.put_back(lot(2, order));
+        }
+        assert_eq!(queue.jobs(), 8);
+        assert_eq!(orders(&mut queue), [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn one_job_can_be_taken_out_of_the_middle() {
+        for order in 0..6 {
+            let mut queue = Queue::default();
+            queue.put_back(lot(3, 0));
+            queue.put_back(lot(3, 3));
+            assert_eq!(queue.remove(order).map(|lot| lot.ticket.order), Some(order));
+            assert!(queue.remove(order).is_none());
+            assert_eq!(queue.jobs(), 5);
+            assert!(queue.remove(9).is_none());
+            assert_eq!(orders(&mut queue), (0..6).filter(|&other| other != order).collect::<Vec<_>>());
         }
     }
 }

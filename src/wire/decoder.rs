@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    command::{Command, MAX_COMMAND},
+    command::{Command, FlowCommand, MAX_COMMAND},
+    flow::Mark,
     frame::{self, MAX_HEADER},
     violation,
 };
@@ -22,16 +23,19 @@ pub const MAX_BATCH_FRAMES: usize = 4096;
 #[derive(Debug)]
 pub struct Decoder {
     max_message_size: usize,
+    knows_flow: bool,
     header: [u8; MAX_HEADER],
     header_length: usize,
     /// The frame whose body is arriving, and how much of it is missing.
     body: Option<(Body, usize)>,
     open: Builder,
+    /// What a JOB command said of the first job in `open`.
+    mark: Option<Mark>,
     command: Vec<u8>,
     /// Of the job that is arriving.
     job_cost: usize,
     job_frames: usize,
-    batches: VecDeque<Batch>,
+    batches: VecDeque<(Batch, Option<Mark>)>,
     commands: VecDeque<Command>,
 }
 
@@ -42,14 +46,16 @@ enum Body {
 }
 
 impl Decoder {
-    /// A decoder that refuses jobs that count more than `max_message_size`.
-    pub fn new(max_message_size: usize) -> Self {
+    /// A decoder that refuses jobs that count more than `max_message_size`; `knows_flow` if the peer does, too.
+    pub fn new(max_message_size: usize, knows_flow: bool) -> Self {
         Self {
             max_message_size,
+            knows_flow,
             header: [0; MAX_HEADER],
             header_length: 0,
             body: None,
             open: Builder::default(),
+            mark: None,
             command: Vec::new(),
             job_cost: 0,
             job_frames: 0,
@@ -95,8 +101,8 @@ impl Decoder {
         }
     }
 
-    /// The next whole jobs.
-    pub fn batch(&mut self) -> Option<Batch> {
+    /// The next whole jobs, and what was said of the first of them. A job that was sent before comes alone.
+    pub fn batch(&mut self) -> Option<(Batch, Option<Mark>)> {
         self.batches.pop_front()
     }
 
@@ -189,22 +195,43 @@ impl Decoder {
                 self.open.end_frame(more);
                 if !more {
                     (self.job_cost, self.job_frames) = (0, 0);
+                    if self.mark.is_some_and(|mark| mark.attempt > 1) {
+                        self.gather();
+                    }
                 }
             }
-            Body::Command => self.commands.push_back(Command::decode(&std::mem::take(&mut self.command))?),
+            Body::Command => self.command_ended()?,
         }
         Ok(())
     }
 
+    fn command_ended(&mut self) -> Result<(), Error> {
+        let command = Command::decode(&std::mem::take(&mut self.command), self.knows_flow)?;
+        if matches!(command, Command::Flow(_)) && self.job_frames > 0 {
+            return Err(violation("a command of flow within a message"));
+        }
+        if let Command::Flow(FlowCommand::Job(mark)) = command {
+            self.gather();
+            self.mark = Some(mark);
+        }
+        self.commands.push_back(command);
+        Ok(())
+    }
+
     fn gather(&mut self) {
-        self.batches.extend(self.open.take());
+        if let Some(batch) = self.open.take() {
+            self.batches.push_back((batch, self.mark.take()));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Place;
+    use crate::{
+        batch::Place,
+        wire::{command, flow::Instance},
+    };
 
     fn framed(flags: u8, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -215,7 +242,7 @@ mod tests {
 
     fn jobs(decoder: &mut Decoder) -> Vec<Vec<Vec<u8>>> {
         let mut jobs = Vec::new();
-        while let Some(batch) = decoder.batch() {
+        while let Some((batch, _)) = decoder.batch() {
             let mut at = Place::default();
             while let Some((job, next)) = batch.job(at) {
                 jobs.push(job.frames().map(|(bytes, _)| bytes.to_vec()).collect());
@@ -242,7 +269,7 @@ mod tests {
             vec![b"last".to_vec()],
         ];
         for step in [1, 2, 7, 8, 9, 10, 4096, 65_537, bytes.len()] {
-            let mut decoder = Decoder::new(1 << 20);
+            let mut decoder = Decoder::new(1 << 20, true);
             let mut rest = &bytes[..];
             while !rest.is_empty() {
                 let (piece, behind) = match decoder.rest() {
@@ -270,17 +297,17 @@ mod tests {
         let mut three = [framed(frame::MORE, &[0; 500]), framed(frame::MORE, &[0; 400])].concat();
         three.extend(framed(0, &[0; 100]));
         for bytes in [announced, framed(0, &[0; 1001]), three, framed(frame::MORE, b"").repeat(1025)] {
-            let mut decoder = Decoder::new(1000);
+            let mut decoder = Decoder::new(1000, true);
             let error = decoder.feed(&bytes).expect_err("over the limit");
             assert_eq!(error.code, code::MESSAGE_TOO_LARGE);
             assert_eq!(jobs(&mut decoder), Vec::<Vec<Vec<u8>>>::new());
         }
-        assert!(Decoder::new(1000).feed(&framed(0, &[0; 1000])).is_ok());
+        assert!(Decoder::new(1000, true).feed(&framed(0, &[0; 1000])).is_ok());
     }
 
     #[test]
     fn jobs_before_a_violation_are_not_lost() {
-        let mut decoder = Decoder::new(1000);
+        let mut decoder = Decoder::new(1000, true);
         let bytes = [framed(0, b"good"), framed(frame::MORE, b"half"), vec![8, 0]].concat();
         assert!(decoder.feed(&bytes).is_err());
         assert_eq!(jobs(&mut decoder), [[b"good".to_vec()]]);
@@ -288,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_command_between_two_frames_of_a_message_disturbs_nothing() {
-        let mut decoder = Decoder::new(1000);
+        let mut decoder = Decoder::new(1000, true);
         let bytes =
             [framed(frame::MORE, b"one"), framed(frame::COMMAND, b"\x04PONG"), framed(0, b"two")].concat();
         decoder.feed(&bytes).expect("libzmq does it");
@@ -297,12 +324,45 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_job_stays_with_it() {
+        let mut decoder = Decoder::new(1000, true);
+        let mark = |id, attempt| command::job(Mark { id: Some(id), attempt }, Instance(1));
+        let one = framed(0, b"1");
+        let bytes = [
+            one.clone(),
+            mark(7, 1),
+            one.clone(),
+            one.clone(),
+            mark(3, 2),
+            one.clone(),
+            one.clone(),
+            mark(9, 1),
+            framed(frame::MORE, b"a"),
+            framed(0, b"b"),
+        ];
+        decoder.feed(&bytes.concat()).expect("sound bytes");
+        let batches: Vec<_> = std::iter::from_fn(|| decoder.batch())
+            .map(|(batch, mark)| (batch.jobs(), mark.and_then(|mark| mark.id)))
+            .collect();
+        assert_eq!(batches, [(1, None), (2, Some(7)), (1, Some(3)), (1, None), (1, Some(9))]);
+    }
+
+    #[test]
+    fn a_command_of_flow_within_a_message_is_a_violation_and_unknown_to_plain_peers() {
+        let bytes = [framed(frame::MORE, b"one"), command::credit(1, 1), framed(0, b"two")].concat();
+        assert!(Decoder::new(1000, true).feed(&bytes).is_err());
+        let mut plain = Decoder::new(1000, false);
+        plain.feed(&bytes).expect("it means nothing");
+        assert_eq!(plain.command(), Some(Command::Unknown));
+    }
+
+    #[test]
     fn batches_stay_small_enough_for_javascript() {
-        let mut decoder = Decoder::new(1 << 20);
+        let mut decoder = Decoder::new(1 << 20, true);
         let bytes = [framed(0, b"").repeat(20_000), framed(0, &[1; 1000]).repeat(200)].concat();
         decoder.feed(&bytes).expect("sound bytes");
         let mut count = 0;
-        while let Some(batch) = decoder.batch() {
+        while let Some((batch, _)) = decoder.batch() {
             assert!(batch.ends().len() <= MAX_BATCH_FRAMES && batch.slab().len() <= LARGE);
             count += batch.jobs();
         }

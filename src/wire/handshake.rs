@@ -2,6 +2,7 @@
 
 use super::{
     command::{self, Command, MAX_COMMAND},
+    flow::{self, Instance},
     frame, greeting,
     properties::Properties,
     violation,
@@ -45,6 +46,8 @@ pub struct Hello {
     pub socket_type: SocketType,
     /// Our name, if any.
     pub identity: Vec<u8>,
+    /// Who we are, if we offer flow.
+    pub instance: Option<Instance>,
 }
 
 /// What the peer told of itself.
@@ -54,6 +57,8 @@ pub struct Peer {
     pub identity: Vec<u8>,
     /// Whether it knows PING and PONG (ZMTP 3.1 or later).
     pub heartbeats: bool,
+    /// Who it is, if both of us know flow.
+    pub instance: Option<Instance>,
 }
 
 /// The state of a handshake. Bytes go in by [`Handshake::feed`]; what is to be sent is in [`Handshake::output`].
@@ -90,7 +95,7 @@ impl Handshake {
             self.output.extend_from_slice(&command::ready(&self.properties()));
         }
         let Some(body) = self.command(bytes)? else { return Ok(None) };
-        match Command::decode(&body)? {
+        match Command::decode(&body, false)? {
             Command::Ready(properties) => self.peer(&properties).map(Some),
             Command::Error(reason) => {
                 Err(Error::new(code::INCOMPATIBLE, format!("the peer refuses us: {reason:?}")))
@@ -104,6 +109,9 @@ impl Handshake {
         properties.set("Socket-Type", self.hello.socket_type.name().as_bytes());
         if !self.hello.identity.is_empty() {
             properties.set("Identity", &self.hello.identity);
+        }
+        if let Some(instance) = self.hello.instance {
+            properties.set(flow::PROPERTY, flow::offer(instance).as_bytes());
         }
         properties
     }
@@ -153,7 +161,8 @@ impl Handshake {
         if identity.len() > MAX_IDENTITY {
             return Err(violation(format!("an identity of {} bytes", identity.len())));
         }
-        Ok(Peer { identity, heartbeats: self.minor.is_some_and(|minor| minor >= 1) })
+        let instance = self.hello.instance.and_then(|_| flow::accept(properties));
+        Ok(Peer { identity, heartbeats: self.minor.is_some_and(|minor| minor >= 1), instance })
     }
 }
 
@@ -162,7 +171,7 @@ mod tests {
     use super::*;
 
     fn hello(socket_type: SocketType) -> Hello {
-        Hello { socket_type, identity: b"me".to_vec() }
+        Hello { socket_type, identity: b"me".to_vec(), instance: Some(Instance(9)) }
     }
 
     #[test]
@@ -180,7 +189,10 @@ mod tests {
             peer = pull.feed(&mut first).expect("a sound handshake");
             bytes = rest;
         }
-        assert_eq!(peer, Some(Peer { identity: b"me".to_vec(), heartbeats: true }));
+        assert_eq!(
+            peer,
+            Some(Peer { identity: b"me".to_vec(), heartbeats: true, instance: Some(Instance(9)) })
+        );
         assert_eq!(bytes, b"job");
         assert!(matches!(push.feed(&mut &pull.output()[..]), Ok(Some(_))));
     }

@@ -1,16 +1,16 @@
 //! Somebody who uses a pipe as the JavaScript half does, with futures in place of promises.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering::SeqCst};
 
 use tokio::sync::{oneshot, watch};
 use zeropipe::{
     batch::Batch,
     config::Config,
     engine::{
+        consumer::{Consumer, Taken, word},
         event::{Event, Handle, Reply, Side, Tally},
         keeper,
         pipe::Pipe,
-        pull_port::{Consumer, Delivery},
     },
     error::Error,
 };
@@ -44,7 +44,7 @@ impl User {
     pub fn new(config: Config) -> Self {
         let ear = Arc::new(Ear::default());
         let pipe = keeper::open(config, ear.clone()).expect("the I/O thread runs");
-        let consumer = pipe.pull.join(ear.clone());
+        let consumer = pipe.pull.join(ear.clone(), None, true);
         Self { pipe, ear, consumer }
     }
 
@@ -75,9 +75,13 @@ impl User {
         self.pipe.push.send(batch).expect("the end is open");
     }
 
-    /// The next jobs.
-    pub async fn pull(&self) -> Delivery {
-        self.until(|| self.pipe.pull.take(&self.consumer, true)).await
+    /// The next jobs; it is done with all before them, and begins with all of them.
+    pub async fn pull(&self) -> Taken {
+        let words = &self.consumer.words;
+        words[word::DONE].store(words[word::BEGUN].load(SeqCst), SeqCst);
+        let taken = self.until(|| self.pipe.pull.take(&self.consumer, 1)).await;
+        words[word::BEGUN].fetch_add(taken.jobs as u32, SeqCst);
+        taken
     }
 
     /// The first event that `select` takes, of all that were told.

@@ -1,0 +1,275 @@
+//! The books of a push end: where each accepted job is, until it is delivered or dead (docs/flow.md, "The pusher").
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    chance::jittered,
+    event::{Event, ROOM, Reply, Tally},
+    flight::Settled,
+    link::Link,
+    pipe::Pipe,
+    push_port::PushPort,
+    queue::{Lot, Queue},
+};
+use crate::{batch::Job, wire::flow::Instance};
+
+/// After so many failures a job travels alone, to a peer that has nothing else: then it takes no neighbours with it.
+const FAILURES_OF_A_LONE_JOB: u32 = 2;
+
+/// The pause before another attempt of a job that a handler has failed on; each one is twice as long as the one before, up to
+/// the last of these.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// See the module. What other threads see of it is in the port.
+pub struct Books {
+    pub(super) pipe: Arc<Pipe>,
+    pub(super) instance: Instance,
+    /// Those whose turn it is as soon as a peer has room.
+    pub(super) queue: Queue,
+    /// Those that may only travel alone.
+    pub(super) lone: Queue,
+    /// Those that wait for another attempt, by when that is, and their order.
+    pub(super) delayed: BTreeMap<(Instant, u64), Lot>,
+    pub(super) next_order: u64,
+    pub(super) next_id: u64,
+    /// How many jobs were taken in and are not delivered.
+    pub(super) undelivered: usize,
+    /// With zeropipe peers, and not acknowledged: how many, and what they count.
+    pub(super) in_flight: usize,
+    pub(super) in_flight_cost: usize,
+    pub(super) links: Vec<Rc<Link>>,
+    /// The peers that can take a job now, the one whose turn it is first.
+    pub(super) round: VecDeque<Rc<Link>>,
+    pub(super) drains: Vec<Drain>,
+    /// Some have left the waiting line since users were told that there may be room.
+    pub(super) has_moved: bool,
+    /// When to look at `delayed`, and at what is held for too long.
+    pub(super) alarm: Option<Instant>,
+}
+
+/// Somebody who waits until all jobs with lower orders are delivered.
+pub struct Drain {
+    pub(super) before: u64,
+    pub(super) left: usize,
+    pub(super) reply: Reply,
+}
+
+impl Books {
+    pub(super) fn new(pipe: Arc<Pipe>, instance: Instance) -> Self {
+        Self {
+            pipe,
+            instance,
+            queue: Queue::default(),
+            lone: Queue::default(),
+            delayed: BTreeMap::new(),
+            next_order: 0,
+            next_id: 1,
+            undelivered: 0,
+            in_flight: 0,
+            in_flight_cost: 0,
+            links: Vec::new(),
+            round: VecDeque::new(),
+            drains: Vec::new(),
+            has_moved: false,
+            alarm: None,
+        }
+    }
+
+    pub(super) fn port(&self) -> &PushPort {
+        &self.pipe.push
+    }
+
+    /// How many jobs of lower order are not delivered.
+    pub(super) fn undelivered_before(&self, order: u64) -> usize {
+        let waiting = self.queue.jobs_before(order) + self.lone.jobs_before(order);
+        let delayed: usize = self.delayed.values().map(|lot| lot.jobs_before(order)).sum();
+        let with = |link: &Rc<Link>| {
+            link.flight.borrow().jobs_before(order) + link.outbox.borrow().jobs_before(order)
+        };
+        waiting + delayed + self.links.iter().map(with).sum::<usize>()
+    }
+
+    /// Jobs are on their way to a zeropipe peer.
+    pub(super) fn take_off(&mut self, jobs: usize, cost: usize) {
+        self.in_flight += jobs;
+        self.in_flight_cost += cost;
+        let port = &self.pipe.push;
+        port.in_flight.store(self.in_flight, SeqCst);
+        port.in_flight_cost.store(self.in_flight_cost, SeqCst);
+        port.waiting_cost.fetch_sub(cost, SeqCst);
+        port.waiting.fetch_sub(jobs, SeqCst);
+        self.has_moved = true;
+    }
+
+    /// They are no more: settled, or lost with the link.
+    pub(super) fn land(&mut self, jobs: usize, cost: usize) {
+        self.in_flight -= jobs;
+        self.in_flight_cost -= cost;
+        let port = &self.pipe.push;
+        port.in_flight.store(self.in_flight, SeqCst);
+        port.in_flight_cost.store(self.in_flight_cost, SeqCst);
+    }
+
+    /// They wait again.
+    pub(super) fn wait_again(&mut self, lot: &Lot) {
+        self.land(lot.jobs(), lot.cost());
+        let port = &self.pipe.push;
+        port.waiting_cost.fetch_add(lot.cost(), SeqCst);
+        port.waiting.fetch_add(lot.jobs(), SeqCst);
+    }
+
+    /// They no longer wait, and were sent to nobody.
+    pub(super) fn leave_line(&mut self, jobs: usize, cost: usize) {
+        let port = &self.pipe.push;
+        port.waiting_cost.fetch_sub(cost, SeqCst);
+        port.waiting.fetch_sub(jobs, SeqCst);
+        self.has_moved = true;
+    }
+
+    /// Nobody needs to care for them any more; `before` tells how many of them have a lower order.
+    pub(super) fn forget(&mut self, jobs: usize, before: impl Fn(u64) -> usize) {
+        self.undelivered -= jobs;
+        self.port().undelivered.fetch_sub(jobs, SeqCst);
+        self.drains.iter_mut().for_each(|drain| drain.left -= before(drain.before));
+        for drain in self.drains.extract_if(.., |drain| drain.left == 0) {
+            drain.reply.send(Ok(Tally::default()));
+        }
+    }
+
+    /// A peer has acknowledged jobs.
+    pub(super) fn done(&mut self, link: &Link, settled: Settled) {
+        match settled {
+            Settled::Own(lot) => {
+                self.land(lot.jobs(), lot.cost());
+                self.count_done(link, lot.jobs());
+                self.forget(lot.jobs(), |order| lot.jobs_before(order));
+            }
+            Settled::Lapsed(lot) => lot.singles().for_each(|lot| self.done_late(link, lot.ticket.order)),
+        }
+    }
+
+    /// A job that was taken from a peer is done by it after all. If it still waits for another, it does so no more.
+    pub(super) fn done_late(&mut self, link: &Link, order: u64) {
+        let delayed = self.delayed.keys().find(|(_, other)| *other == order).copied();
+        let lot = match delayed.and_then(|key| self.delayed.remove(&key)) {
+            Some(lot) => Some(lot),
+            None => self.queue.remove(order).or_else(|| self.lone.remove(order)),
+        };
+        let Some(lot) = lot else { return };
+        self.leave_line(lot.jobs(), lot.cost());
+        self.count_done(link, lot.jobs());
+        self.forget(lot.jobs(), |order| lot.jobs_before(order));
+    }
+
+    /// Before those who wait for it are told.
+    pub(super) fn count_done(&self, link: &Link, jobs: usize) {
+        link.peer.count_done(jobs);
+        self.port().done.fetch_add(jobs as u64, Relaxed);
+    }
+
+    /// A peer has not started with jobs.
+    pub(super) fn unstarted(&mut self, settled: Settled) {
+        if let Settled::Own(lot) = settled {
+            self.wait_again(&lot);
+            self.line_up(lot);
+        }
+    }
+
+    /// A peer has failed on jobs, or was lost with them.
+    pub(super) fn failed(&mut self, mut lot: Lot, reason: &str, pauses: bool) {
+        lot.ticket.failures += 1;
+        if lot.ticket.failures >= self.pipe.config.max_attempts {
+            self.land(lot.jobs(), lot.cost());
+            self.bury(&lot, reason);
+            return self.forget(lot.jobs(), |order| lot.jobs_before(order));
+        }
+        self.wait_again(&lot);
+        if pauses {
+            let pause = PAUSE.saturating_mul(1 << (lot.ticket.failures - 1).min(20)).min(LONGEST_PAUSE);
+            self.delayed.insert((Instant::now() + jittered(pause), lot.ticket.order), lot);
+        } else {
+            self.line_up(lot);
+        }
+    }
+
+    /// Back to the front.
+    pub(super) fn line_up(&mut self, lot: Lot) {
+        if lot.ticket.failures < FAILURES_OF_A_LONE_JOB {
+            self.queue.put_back(lot);
+        } else {
+            lot.singles().for_each(|lot| self.lone.put_back(lot));
+        }
+    }
+
+    /// Gives jobs up, and says so.
+    pub(super) fn bury(&self, lot: &Lot, reason: &str) {
+        self.port().dead.fetch_add(lot.jobs() as u64, Relaxed);
+        for lot in lot.clone().singles() {
+            let job =
+                lot.first().into_iter().flat_map(Job::frames).map(|(bytes, _)| bytes.to_vec()).collect();
+            let id = lot.ticket.id.map(|id| format!("{}-{id}", self.instance)).unwrap_or_default();
+            self.pipe.tell(&Event::Dead { job, id, attempt: lot.ticket.failures, reason: reason.into() });
+        }
+    }
+
+    /// What has paused long enough lines up; what was held too long goes to another peer.
+    pub(super) fn look_at_the_clock(&mut self, now: Instant) {
+        while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
+            let lot = entry.remove();
+            self.line_up(lot);
+        }
+        let Some(before) = self.pipe.config.ack_timeout.and_then(|limit| now.checked_sub(limit)) else {
+            return;
+        };
+        for link in self.links.clone() {
+            let late = link.flight.borrow_mut().lapse(before);
+            let flight = link.flight.borrow();
+            link.peer.set_flow(flight.credit(), flight.jobs());
+            drop(flight);
+            link.has_lone_job.set(link.has_lone_job.get() && late.is_empty());
+            for lot in late {
+                self.failed(lot, "held for longer than ackTimeout", false);
+            }
+        }
+        self.list_all();
+    }
+
+    /// Sets the alarm; whether it is to ring earlier than before.
+    pub(super) fn set_alarm(&mut self) -> bool {
+        let held = |limit| {
+            self.links
+                .iter()
+                .filter_map(|link| link.flight.borrow().oldest())
+                .min()
+                .and_then(|since| since.checked_add(limit))
+        };
+        let late = self.pipe.config.ack_timeout.and_then(held);
+        let next = self.delayed.first_key_value().map(|(key, _)| key.0).into_iter().chain(late).min();
+        let is_earlier = next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
+        self.alarm = next;
+        is_earlier
+    }
+
+    /// Lets users know what they wait for.
+    pub(super) fn tell_port(&mut self) {
+        let port = &self.pipe.push;
+        if std::mem::take(&mut self.has_moved) && port.is_full.swap(false, SeqCst) {
+            self.pipe.raise(ROOM);
+        }
+        if port.is_flushing.load(SeqCst) {
+            let is_unwritten = |link: &&Rc<Link>| link.outbox.borrow().unwritten() > 0;
+            port.unwritten.store(self.links.iter().filter(is_unwritten).count(), SeqCst);
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! One loop or pool of handlers of one thread: what lies ready for it, what it has in hand, and how fast it works.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    delivery::{Delivery, Fate, Source, Sources},
+    event::{Handle, JOBS, RECALL},
+    pace::{AHEAD, Pace},
+};
+use crate::{
+    batch::{Batch, Job, LARGE, Place},
+    wire::flow::Instance,
+};
+
+/// How many batches are made ready for a consumer while it works on one, and how many bytes.
+const READY: usize = 8;
+
+/// A consumer that has not moved for so long has stalled: what it has not begun with is better off elsewhere.
+pub const STALLED: Duration = Duration::from_millis(100);
+
+/// What JavaScript and the I/O thread tell each other of a consumer without a call (`lib/unpacker.js`). All counts are of
+/// jobs since the beginning, as far as they fit.
+pub mod word {
+    /// How many jobs it has begun with. JavaScript writes it.
+    pub const BEGUN: usize = 0;
+    /// How many jobs it is done with, if it is so in order. JavaScript writes it.
+    pub const DONE: usize = 1;
+    /// Not 0: the next progress is to be told by a call. The I/O thread writes it.
+    pub const ARMED: usize = 2;
+    /// How many words there are.
+    pub const COUNT: usize = 3;
+}
+
+/// See the module.
+pub struct Consumer {
+    tray: Mutex<Tray>,
+    /// See [`word`].
+    pub words: Arc<[AtomicU32; word::COUNT]>,
+    handle: Arc<dyn Handle>,
+    prefetch: Option<u64>,
+    in_order: bool,
+}
+
+/// What lies before a consumer.
+struct Tray {
+    mood: Mood,
+    ready: VecDeque<Delivery>,
+    /// What was taken and is not settled, in order; only of the last may some not have been begun with.
+    hand: VecDeque<Held>,
+    /// How many jobs were taken since the beginning.
+    taken: u64,
+    pace: Pace,
+    /// Since when its pace was not measured, and how many jobs it had done by then.
+    since: Instant,
+    done_before: u64,
+    /// How many it has settled one by one.
+    settled: u64,
+    /// How far it was when it was looked at, and since when it has been there.
+    seen: (u64, u64),
+    still_since: Instant,
+    has_stalled: bool,
+    /// What lay before it was taken away, and what it has in hand asked for.
+    is_called_back: bool,
+}
+
+/// What a consumer takes: the rest is kept here.
+#[derive(Debug)]
+pub struct Taken {
+    /// The jobs,
+    pub batch: Batch,
+    /// of which those before this place are not for it;
+    pub at: Place,
+    /// so many are.
+    pub jobs: usize,
+}
+
+impl Taken {
+    /// The jobs that are for it.
+    pub fn iter(&self) -> impl Iterator<Item = Job<'_>> {
+        let mut at = self.at;
+        (0..self.jobs).map_while(move |_| {
+            let (job, next) = self.batch.job(at)?;
+            at = next;
+            Some(job)
+        })
+    }
+}
+
+/// Jobs in hand.
+struct Held {
+    /// The consumer's own number of the first.
+    first: u64,
+    delivery: Delivery,
+    /// How many of the first are settled, and which of the others.
+    done: usize,
+    done_beyond: BTreeSet<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    /// It wants no jobs.
+    Away,
+    /// It works, and will come for more; or it was given some of what it waits for, and is free for that many more.
+    Busy(u32),
+    /// It waits for that many, and is to be woken.
+    Waiting(u32),
+}
+
+/// What a consumer could do with, at a glance.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Demand {
+    /// It waits for that many.
+    pub slots: u64,
+    /// It has that many before it which it has not begun with.
+    pub stock: u64,
+}
+
+impl Consumer {
+    pub(super) fn new(handle: Arc<dyn Handle>, prefetch: Option<u32>, in_order: bool) -> Self {
+        let now = Instant::now();
+        let tray = Tray {
+            mood: Mood::Away,
+            ready: VecDeque::new(),
+            hand: VecDeque::new(),
+            taken: 0,
+            pace: Pace::default(),
+            since: now,
+            done_before: 0,
+            settled: 0,
+            seen: (0, 0),
+            still_since: now,
+            has_stalled: false,
+            is_called_back: false,
+        };
+        Self {
+            tray: Mutex::new(tray),
+            words: Arc::default(),
+            handle,
+            prefetch: prefetch.map(u64::from),
+            in_order,
+        }
+    }
+
+    /// The next jobs; all that it took before have been begun with.
+    pub(super) fn take(&self, slots: u32) -> Option<Taken> {
+        let mut tray = self.tray();
+        tray.settle_in_order(self);
+        let now = Instant::now();
+        tray.measure(self, now);
+        (tray.still_since, tray.has_stalled, tray.is_called_back) = (now, false, false);
+        let delivery = tray.ready.pop_front();
+        tray.mood = match &delivery {
+            None if slots > 0 => Mood::Waiting(slots),
+            None => Mood::Busy(0),
+            Some(delivery) => Mood::Busy(slots.saturating_sub(delivery.jobs as u32)),
+        };
+        delivery.map(|delivery| {
+            let taken = Taken { batch: delivery.batch.clone(), at: delivery.at, jobs: delivery.jobs };
+            let first = tray.taken;
+            tray.taken += delivery.jobs as u64;
+            tray.hand.push_back(Held { first, delivery, done: 0, done_beyond: BTreeSet::new() });
+            taken
+        })
+    }
+
+    /// Where the job with that number comes from, and whether those behind it in the same batch are a row with it.
+    pub fn source(&self, number: u64) -> Option<(Source, bool)> {
+        let tray = self.tray();
+        let held = tray.held(number)?;
+        let is_row = matches!(held.delivery.sources, Sources::One(_));
+        Some((held.delivery.source((number - held.first) as usize)?, is_row))
+    }
+
+    /// It wants no more: what it has not begun with.
+    pub(super) fn release(&self) -> Vec<Delivery> {
+        let mut tray = self.tray();
+        tray.mood = Mood::Away;
+        tray.settle_in_order(self);
+        tray.unstarted(self).into_iter().chain(std::mem::take(&mut tray.ready)).collect()
+    }
+
+    /// What it has in hand and has not begun with. Until [`Consumer::recalled`] it is given nothing: that would come before this.
+    pub(super) fn recall(&self) -> Vec<Delivery> {
+        self.tray().unstarted(self).into_iter().collect()
+    }
+
+    /// What was called back is back.
+    pub(super) fn recalled(&self) {
+        self.tray().is_called_back = false;
+    }
+
+    /// What it has in hand has ended like that.
+    pub(super) fn finish(&self, fate: Fate<'_>) {
+        let mut tray = self.tray();
+        tray.settle_in_order(self);
+        for held in std::mem::take(&mut tray.hand) {
+            held.settle_rest(fate);
+        }
+    }
+
+    pub(super) fn settle_each(&self, numbers: &[u64], fate: Fate<'_>) {
+        let mut tray = self.tray();
+        numbers.iter().for_each(|&number| tray.settle_one(number, fate));
+    }
+
+    /// Whether the I/O thread wants to be told of progress.
+    pub fn is_armed(&self) -> bool {
+        self.words[word::ARMED].load(SeqCst) != 0
+    }
+
+    pub(super) fn arm(&self, is_armed: bool) {
+        self.words[word::ARMED].store(is_armed.into(), SeqCst);
+    }
+
+    /// Takes away what was made ready for it. What it has in hand it counts itself.
+    pub(super) fn clear(&self) -> Vec<Delivery> {
+        self.tray().ready.drain(..).collect()
+    }
+
+    /// Takes back what was made ready last, but not what it was woken for.
+    pub(super) fn spare(&self) -> Option<Delivery> {
+        let mut tray = self.tray();
+        if tray.hand.is_empty() && tray.ready.len() < 2 { None } else { tray.ready.pop_back() }
+    }
+
+    /// Gives it jobs, unless it has gone away meanwhile.
+    pub(super) fn give(&self, delivery: Delivery) -> Result<(), Delivery> {
+        let mut tray = self.tray();
+        match tray.mood {
+            Mood::Away => return Err(delivery),
+            Mood::Busy(slots) => tray.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32)),
+            Mood::Waiting(slots) => {
+                tray.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32));
+                (tray.still_since, tray.has_stalled) = (Instant::now(), false);
+                self.handle.raise(JOBS);
+            }
+        }
+        tray.ready.push_back(delivery);
+        Ok(())
+    }
+
+    /// How many jobs of that pusher it has begun with and is not done with.
+    pub(super) fn in_hand(&self, pusher: Instance) -> usize {
+        let mut tray = self.tray();
+        tray.settle_in_order(self);
+        let begun = tray.begun(self);
+        let is_open = |held: &Held, job: usize| {
+            held.first + (job as u64) < begun && job >= held.done && !held.done_beyond.contains(&job)
+        };
+        let mut jobs = 0;
+        for held in &tray.hand {
+            held.delivery.each(|source, job| {
+                jobs += usize::from(source.peer.instance == Some(pusher) && is_open(held, job));
+            });
+        }
+        jobs
+    }
+
+    /// Whether it has nothing, and waits.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.tray().mood, Mood::Waiting(_))
+    }
+
+    /// Whether it can be given more, and how many at a time at most: what has crossed to a thread that is busy can't be had
+    /// back.
+    pub(super) fn wants(&self) -> Option<usize> {
+        let tray = self.tray();
+        let ahead = self.prefetch.unwrap_or_else(|| tray.pace.within(AHEAD));
+        let most = match tray.mood {
+            Mood::Away => 0,
+            Mood::Waiting(slots) => ahead.max(slots.into()),
+            Mood::Busy(_) if tray.is_called_back => 0,
+            Mood::Busy(slots) => {
+                let bytes: usize = tray.ready.iter().map(|delivery| delivery.batch.slab().len()).sum();
+                let has_room = tray.ready.len() < READY && bytes < READY * LARGE;
+                if has_room { ahead.saturating_sub(tray.stock(self)).max(slots.into()) } else { 0 }
+            }
+        };
+        (most > 0).then_some(most as usize)
+    }
+
+    /// What it could do with.
+    pub(super) fn demand(&self) -> Demand {
+        let tray = self.tray();
+        let slots = match tray.mood {
+            Mood::Waiting(slots) | Mood::Busy(slots) => slots.into(),
+            Mood::Away => 0,
+        };
+        Demand { slots, stock: tray.stock(self) }
+    }
+
+    /// What it may have before it besides that, toward a pusher that is so far away.
+    pub(super) fn ahead(&self, round_trip: Duration) -> u64 {
+        let tray = self.tray();
+        match (tray.mood, self.prefetch) {
+            (Mood::Away, _) => 0,
+            (Mood::Waiting(slots) | Mood::Busy(slots), Some(fixed)) => fixed.saturating_sub(slots.into()),
+            (_, None) => tray.pace.within(round_trip + AHEAD),
+        }
+    }
+
+    /// Whether what it has ahead is fixed.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.prefetch.is_some()
+    }
+
+    /// Looks how far it has come; whether that is any further than at the last look.
+    pub(super) fn look(&self, now: Instant) -> bool {
+        let mut tray = self.tray();
+        tray.settle_in_order(self);
+        let at = (tray.begun(self), tray.unsettled());
+        let has_moved = std::mem::replace(&mut tray.seen, at) != at;
+        if has_moved {
+            (tray.still_since, tray.has_stalled) = (now, false);
+        }
+        has_moved
+    }
+
+    /// When it will have stalled unless it moves before.
+    pub(super) fn stalls_at(&self) -> Option<Instant> {
+        let tray = self.tray();
+        let has_jobs = !tray.hand.is_empty() || !tray.ready.is_empty();
+        let is_at_work = matches!(tray.mood, Mood::Busy(_)) && has_jobs && !tray.has_stalled;
+        (is_at_work && self.prefetch.is_none()).then(|| tray.still_since + STALLED)
+    }
+
+    /// It has stalled: what lies before it is wanted back.
+    pub(super) fn stall(&self) -> Vec<Delivery> {
+        let mut tray = self.tray();
+        tray.has_stalled = true;
+        tray.pace.stall();
+        tray.call_back(self)
+    }
+
+    /// If something lies before it that is not wanted any more, all of it is wanted back.
+    pub(super) fn call_back(&self, is_wanted: impl Fn(&Source) -> bool) -> Vec<Delivery> {
+        let mut tray = self.tray();
+        let mut is_clean = true;
+        let before_it = tray.ready.iter().chain(tray.hand.back().map(|held| &held.delivery));
+        before_it.for_each(|delivery| delivery.each(|source, _| is_clean &= is_wanted(source)));
+        if is_clean { Vec::new() } else { tray.call_back(self) }
+    }
+
+    fn tray(&self) -> std::sync::MutexGuard<'_, Tray> {
+        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tray {
+    /// What a word says, in full: it is never ahead of what was taken.
+    fn count(&self, consumer: &Consumer, word: usize) -> u64 {
+        let behind = (self.taken as u32).wrapping_sub(consumer.words[word].load(SeqCst));
+        self.taken.saturating_sub(behind.into())
+    }
+
+    fn begun(&self, consumer: &Consumer) -> u64 {
+        self.count(consumer, word::BEGUN)
+    }
+
+    /// What it has before it and has not begun with.
+    fn stock(&self, consumer: &Consumer) -> u64 {
+        let ready: usize = self.ready.iter().map(|delivery| delivery.jobs).sum();
+        ready as u64 + self.taken - self.begun(consumer)
+    }
+
+    fn unsettled(&self) -> u64 {
+        self.hand.iter().map(|held| (held.delivery.jobs - held.done - held.done_beyond.len()) as u64).sum()
+    }
+
+    /// Measures the pace since the last time by what it has done since.
+    fn measure(&mut self, consumer: &Consumer, now: Instant) {
+        let done = if consumer.in_order { self.count(consumer, word::DONE) } else { self.settled };
+        let has_waited = matches!(self.mood, Mood::Waiting(_) | Mood::Away);
+        if !has_waited && done > self.done_before {
+            self.pace.measure(done - self.done_before, now - self.since);
+        }
+        if has_waited || done > self.done_before || self.hand.is_empty() {
+            (self.since, self.done_before) = (now, done);
+        }
+    }
+
+    fn held(&self, number: u64) -> Option<&Held> {
+        let index = self.hand.partition_point(|held| held.first + held.delivery.jobs as u64 <= number);
+        self.hand.get(index).filter(|held| held.first <= number)
+    }
+
+    /// Settles what a consumer that works in order says it is done with.
+    fn settle_in_order(&mut self, consumer: &Consumer) {
+        if !consumer.in_order {
+            return;
+        }
+        let done = self.count(consumer, word::DONE);
+        while let Some(held) = self.hand.front_mut() {
+            let upto = done.saturating_sub(held.first).min(held.delivery.jobs as u64) as usize;
+            if upto > held.done {
+                held.delivery.settle(held.done, upto, Fate::Done);
+                held.done = upto;
+            }
+            if held.done < held.delivery.jobs {
+                break;
+            }
+            self.hand.pop_front();
+        }
+    }
+
+    fn settle_one(&mut self, number: u64, fate: Fate<'_>) {
+        let index = self.hand.partition_point(|held| held.first + held.delivery.jobs as u64 <= number);
+        let Some(held) = self.hand.get_mut(index).filter(|held| held.first <= number) else { return };
+        let job = (number - held.first) as usize;
+        if job < held.done || !held.done_beyond.insert(job) {
+            return;
+        }
+        held.delivery.settle(job, job + 1, fate);
+        self.settled += 1;
+        while held.done_beyond.remove(&held.done) {
+            held.done += 1;
+        }
+        if held.done == held.delivery.jobs {
+            self.hand.remove(index);
+        }
+    }
+
+    /// Takes away what was made ready, and asks for what else was not begun with.
+    fn call_back(&mut self, consumer: &Consumer) -> Vec<Delivery> {
+        if self.taken > self.begun(consumer) {
+            self.is_called_back = true;
+            consumer.handle.raise(RECALL);
+        }
+        self.ready.drain(..).collect()
+    }
+
+    /// Takes back what was not begun with.
+    fn unstarted(&mut self, consumer: &Consumer) -> Option<Delivery> {
+        let left = (self.taken - self.begun(consumer)) as usize;
+        let last = self.hand.back_mut().filter(|_| left > 0)?;
+        let begun = last.delivery.jobs.saturating_sub(left);
+        let back = if begun == 0 {
+            // Lent to JavaScript all the same, so it is copied like any part.
+            let mut all = self.hand.pop_back()?.delivery;
+            all.batch = all.batch.copy(all.at, all.jobs)?;
+            all.at = Place::default();
+            Some(all)
+        } else {
+            let back = last.delivery.split_off(begun);
+            if last.done == last.delivery.jobs {
+                self.hand.pop_back();
+            }
+            back
+        };
+        self.taken -= back.as_ref().map_or(0, |back| back.jobs as u64);
+        back
+    }
+}
+
+impl Held {
+    /// Settles what is not settled yet.
+    fn settle_rest(&self, fate: Fate<'_>) {
+        for job in (self.done..self.delivery.jobs).filter(|job| !self.done_beyond.contains(job)) {
+            self.delivery.settle(job, job + 1, fate);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Which peer gets which job: in turn, to those that can take one now (RFC 30; libzmq's `lb`).
+
+use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
+
+use tokio::time::Instant;
+
+use super::{
+    books::Books,
+    flight::IDS,
+    link::Link,
+    outbox::{Outbox, Sent},
+    queue::Lot,
+};
+use crate::{
+    batch::{Job, LARGE},
+    wire::command,
+};
+
+/// How much is framed for a peer before the next write; beyond it the peer is skipped.
+const ROOM_PER_PEER: usize = 2 * LARGE;
+
+/// How many jobs a peer is given in its turn at most, when others can take some too.
+const MOST_AT_A_TIME: usize = 32;
+
+impl Books {
+    /// The links that were given something.
+    pub(super) fn deal(&mut self) -> Vec<Rc<Link>> {
+        let mut touched = Vec::new();
+        if self.lone.jobs() > 0 || self.links.iter().any(|link| link.is_reserved.get()) {
+            self.deal_lone(&mut touched);
+            self.list_all();
+        }
+        self.deal_queue(&mut touched);
+        if self.queue.jobs() == 0 && self.reclaim() {
+            self.deal_queue(&mut touched);
+        }
+        touched
+    }
+
+    /// Jobs to each in turn; all that it can take to a peer that is the only one.
+    pub(super) fn deal_queue(&mut self, touched: &mut Vec<Rc<Link>>) {
+        while self.queue.jobs() > 0 {
+            let Some(link) = self.round.pop_front() else { break };
+            if !self.can_take(&link) {
+                link.listed.set(false);
+                continue;
+            }
+            let is_lighter = |other: &Rc<Link>| self.can_take(other) && !self.is_heavy(other);
+            if self.is_heavy(&link) && self.round.iter().any(is_lighter) {
+                self.round.push_back(link);
+                continue;
+            }
+            if link.outbox.borrow().unwritten() == 0 {
+                touched.push(Rc::clone(&link));
+            }
+            // In turn, but while there is plenty, several at a time.
+            let plenty = self.queue.jobs() / (8 * (self.round.len() + 1));
+            let most = if self.round.is_empty() { usize::MAX } else { plenty.clamp(1, MOST_AT_A_TIME) };
+            self.send(&link, most);
+            self.round.push_back(link);
+        }
+    }
+
+    /// Jobs that may only travel alone go to peers that have nothing; if there are too few of those, others are emptied.
+    pub(super) fn deal_lone(&mut self, touched: &mut Vec<Rc<Link>>) {
+        self.links.iter().for_each(|link| link.is_reserved.set(false));
+        let links = self.links.clone();
+        for link in links.iter().filter(|link| link.is_flow()) {
+            if self.lone.jobs() == 0 {
+                break;
+            }
+            if self.can_take(link) && link.flight.borrow().is_empty() {
+                touched.push(Rc::clone(link));
+                std::mem::swap(&mut self.queue, &mut self.lone);
+                self.send(link, 1);
+                std::mem::swap(&mut self.queue, &mut self.lone);
+                link.has_lone_job.set(true);
+            }
+        }
+        self.reserve();
+        // Where nobody who acknowledges works, nothing is learnt by travelling alone.
+        if links.iter().any(|link| !link.is_flow()) && !links.iter().any(|link| link.works()) {
+            while let Some(lot) = self.lone.pop_front() {
+                self.queue.put_back(lot);
+            }
+        }
+    }
+
+    /// As many peers as there are jobs that wait to travel alone get nothing until they have nothing: those first that want
+    /// more.
+    pub(super) fn reserve(&self) {
+        let mut links: Vec<_> =
+            self.links.iter().filter(|link| link.works() && !link.has_lone_job.get()).collect();
+        links.sort_by_key(|link| {
+            let flight = link.flight.borrow();
+            (flight.credit() == 0, flight.jobs())
+        });
+        links.iter().take(self.lone.jobs()).for_each(|link| link.is_reserved.set(true));
+    }
+
+    /// Sends jobs from the front of the queue, at least one.
+    pub(super) fn send(&mut self, link: &Rc<Link>, most: usize) {
+        if link.is_flow() { self.send_with_credit(link, most) } else { self.send_plainly(link, most) }
+    }
+
+    pub(super) fn send_plainly(&mut self, link: &Link, most: usize) {
+        let Some(front) = self.queue.front() else { return };
+        let mut outbox = link.outbox.borrow_mut();
+        let (mut jobs, mut cost, mut next) = (0, 0, None);
+        for (job, behind) in front.iter().take(most) {
+            if jobs > 0 && outbox.unwritten() >= ROOM_PER_PEER {
+                break;
+            }
+            let sent = Sent { ticket: front.ticket.behind(jobs), cost: job.cost() };
+            put(&mut outbox, front, job, Some(sent));
+            (jobs, cost, next) = (jobs + 1, cost + job.cost(), Some(behind));
+        }
+        drop(outbox);
+        next.and_then(|next| self.queue.take_front(jobs, next, cost));
+    }
+
+    pub(super) fn send_with_credit(&mut self, link: &Link, most: usize) {
+        let Some(front) = self.queue.front() else { return };
+        let (mut flight, mut outbox) = (link.flight.borrow_mut(), link.outbox.borrow_mut());
+        let (id, mark) = flight.mark(front.ticket, || {
+            self.next_id += IDS;
+            self.next_id - IDS
+        });
+        // Of one that was sent before, the peer is told; of each one, so they go one by one.
+        let is_again = front.ticket.failures > 0;
+        if let Some(mark) = mark {
+            outbox.put_command(command::job(mark, self.instance));
+        }
+        let (max_jobs, max_cost) = (self.pipe.config.max_waiting_jobs, self.pipe.config.max_waiting_bytes);
+        let most = most
+            .min(if is_again { 1 } else { usize::MAX })
+            .min(max_jobs.saturating_sub(self.in_flight))
+            .max(1);
+        let most_cost =
+            (max_cost.saturating_sub(self.in_flight_cost) as u64).min(flight.credit_cost()) as usize;
+        let most = most.min(usize::try_from(flight.credit()).unwrap_or(usize::MAX));
+        let (mut jobs, mut cost, mut next) = (0, 0, None);
+        for (job, behind) in front.iter().take(most) {
+            if jobs > 0 && (cost >= most_cost || outbox.unwritten() >= ROOM_PER_PEER) {
+                break;
+            }
+            put(&mut outbox, front, job, None);
+            (jobs, cost, next) = (jobs + 1, cost + job.cost(), Some(behind));
+        }
+        let Some(lot) = next.and_then(|next| self.queue.take_front(jobs, next, cost)) else { return };
+        flight.push(lot, id, Instant::now());
+        link.peer.set_flow(flight.credit(), flight.jobs());
+        link.peer.count(jobs);
+        if is_again {
+            link.peer.count_redelivered(jobs);
+            self.port().redelivered.fetch_add(jobs as u64, Relaxed);
+        }
+        drop((flight, outbox));
+        self.take_off(jobs, cost);
+    }
+
+    /// Whether a peer can be given a job now.
+    pub(super) fn can_take(&self, link: &Link) -> bool {
+        let is_ready =
+            !link.is_blocked.get() && !link.is_ending() && link.outbox.borrow().unwritten() < ROOM_PER_PEER;
+        is_ready && (!link.is_flow() || self.has_credit(link))
+    }
+
+    pub(super) fn has_credit(&self, link: &Link) -> bool {
+        link.flight.borrow().credit() > 0
+            && !link.is_reserved.get()
+            && !link.has_lone_job.get()
+            && !self.is_full()
+    }
+
+    /// Whether as much is in flight as may be.
+    pub(super) fn is_full(&self) -> bool {
+        let config = &self.pipe.config;
+        self.in_flight >= config.max_waiting_jobs || self.in_flight_cost >= config.max_waiting_bytes
+    }
+
+    /// Whether a peer holds a quarter of all that may be in flight: then others come first.
+    pub(super) fn is_heavy(&self, link: &Link) -> bool {
+        let (config, flight) = (&self.pipe.config, link.flight.borrow());
+        flight.jobs() >= (config.max_waiting_jobs / 4).max(1)
+            || flight.cost() >= (config.max_waiting_bytes / 4).max(1)
+    }
+
+    /// If a peer is idle, takes back what plain ones are too stalled to be sent; whether that was anything.
+    pub(super) fn reclaim(&mut self) -> bool {
+        let is_idle = |link: &Rc<Link>| self.can_take(link) && link.outbox.borrow().unwritten() == 0;
+        let is_stalled = |link: &&Rc<Link>| link.is_blocked.get() && !link.is_flow();
+        if !self.links.iter().any(|link| is_stalled(&link)) || !self.round.iter().any(is_idle) {
+            return false;
+        }
+        for link in self.links.iter().filter(is_stalled) {
+            let lots = link.outbox.borrow_mut().take_back();
+            lots.into_iter().for_each(|lot| self.queue.put_back(lot));
+        }
+        self.queue.jobs() > 0
+    }
+
+    pub(super) fn list(&mut self, link: &Rc<Link>) {
+        if self.can_take(link) && !link.listed.replace(true) {
+            self.round.push_back(Rc::clone(link));
+        }
+    }
+
+    /// Lists all that can take something: after what keeps everybody from it has changed.
+    pub(super) fn list_all(&mut self) {
+        for link in self.links.clone() {
+            self.list(&link);
+        }
+    }
+}
+
+/// Frames a job; a large one travels from its own slab.
+fn put(outbox: &mut Outbox, lot: &Lot, job: Job<'_>, sent: Option<Sent>) {
+    match lot.alone() {
+        Some(batch) => outbox.put_large(batch.clone(), sent),
+        None => outbox.put(job, sent),
+    }
+}

@@ -1,0 +1,130 @@
+//! What a pull end has allowed one zeropipe pusher to send (docs/flow.md, "Credit").
+
+/// After so many times of telling at once it is tried again whether the pusher really waits for it.
+const TIMES_EAGER: u32 = 64;
+
+/// The books of one flow link, on the side of the pull end; all counts are from the start of the link.
+#[derive(Debug, Default)]
+pub struct Grant {
+    /// What holds now: jobs, and what they count.
+    jobs: u64,
+    cost: u64,
+    /// The most that ever held: what was sent under it is no breach.
+    highest: u64,
+    highest_cost: u64,
+    /// How many jobs were to come when this was granted, and what they were to count.
+    window: u64,
+    window_cost: u64,
+    /// What had come when a consumer began to wait while something was kept to be told later.
+    quiet_at: Option<u64>,
+    /// How many more times to tell at once, because the pusher seems to wait for that.
+    eager: u32,
+    /// Jobs that came lately, the latest counting most: who sends more is granted more.
+    pub recent: f64,
+}
+
+/// How soon a change is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Nothing has changed.
+    None,
+    /// It can wait for others.
+    Soon,
+    /// Now.
+    Now,
+}
+
+impl Grant {
+    /// How many more jobs may come.
+    pub fn left(&self, received: u64) -> u64 {
+        self.jobs.saturating_sub(received)
+    }
+
+    /// Whether what has come was allowed at some time; the cost is that of all jobs but the last.
+    pub fn covers(&self, received: u64, cost_before_last: u64) -> bool {
+        received <= self.highest && (received == 0 || cost_before_last < self.highest_cost)
+    }
+
+    /// Whether to tell at once what could be told later. A pusher may send nothing more before it hears of what it has sent,
+    /// for reasons of its own; that shows when a consumer waits and nothing comes until it is told.
+    pub fn is_eager(&mut self, received: u64, is_waited_for: bool, is_told_now: bool) -> bool {
+        if is_told_now {
+            if self.quiet_at.take() == Some(received) {
+                self.eager = TIMES_EAGER;
+            }
+        } else if is_waited_for && self.eager > 0 {
+            self.eager -= 1;
+            return true;
+        } else if is_waited_for {
+            self.quiet_at.get_or_insert(received);
+        }
+        false
+    }
+
+    /// How soon it should be told that from now on so much may come.
+    pub fn urgency(&self, received: (u64, u64), may_come: (u64, u64)) -> Urgency {
+        let ((jobs, cost), (window, window_cost)) = (received, may_come);
+        let (left, left_cost) = (self.jobs.saturating_sub(jobs), self.cost.saturating_sub(cost));
+        if jobs + window == self.jobs && (window == 0 || left_cost >= window_cost / 2) {
+            Urgency::None
+        } else if window == 0
+            || 2 * left <= self.window.min(window)
+            || 2 * left_cost <= self.window_cost.min(window_cost)
+        {
+            Urgency::Now
+        } else {
+            Urgency::Soon
+        }
+    }
+
+    /// So much may come from now on; returns what is to be told.
+    pub fn set(&mut self, received: (u64, u64), may_come: (u64, u64)) -> (u64, u64) {
+        (self.window, self.window_cost) = may_come;
+        (self.jobs, self.cost) = (received.0 + may_come.0, received.1 + may_come.1);
+        self.highest = self.highest.max(self.jobs);
+        self.highest_cost = self.highest_cost.max(self.cost);
+        (self.jobs, self.cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_once_granted_may_come_even_after_the_grant_went_down() {
+        let mut grant = Grant::default();
+        assert!(grant.covers(0, 0) && !grant.covers(1, 0));
+        assert_eq!(grant.set((0, 0), (10, 100)), (10, 100));
+        assert_eq!(grant.set((2, 20), (0, 100)), (2, 120));
+        assert!(grant.covers(10, 99) && !grant.covers(11, 50) && !grant.covers(10, 120));
+        assert_eq!(grant.left(1), 1);
+    }
+
+    #[test]
+    fn a_pusher_that_sends_nothing_until_it_is_told_is_told_at_once_from_then_on() {
+        let mut grant = Grant::default();
+        assert!(!grant.is_eager(1, true, false));
+        // Others came meanwhile: it does not wait.
+        assert!(!grant.is_eager(3, true, true) && !grant.is_eager(3, true, false));
+        assert!(!grant.is_eager(3, true, true));
+        assert!(grant.is_eager(4, true, false) && !grant.is_eager(4, false, false));
+        let times = (0..1000).take_while(|_| grant.is_eager(5, true, false)).count();
+        assert_eq!(times as u32, TIMES_EAGER - 1);
+    }
+
+    #[test]
+    fn half_of_a_grant_may_be_used_up_before_more_is_urgent() {
+        let mut grant = Grant::default();
+        assert_eq!(grant.urgency((0, 0), (1, 100)), Urgency::Now);
+        grant.set((0, 0), (10, 1000));
+        assert_eq!(grant.urgency((0, 0), (10, 1000)), Urgency::None);
+        assert_eq!(grant.urgency((4, 40), (10, 1000)), Urgency::Soon);
+        assert_eq!(grant.urgency((5, 50), (10, 1000)), Urgency::Now);
+        assert_eq!(grant.urgency((1, 600), (10, 1000)), Urgency::Now);
+        assert_eq!(grant.urgency((1, 1), (0, 1000)), Urgency::Now);
+        grant.set((1, 1), (0, 1000));
+        assert_eq!(grant.urgency((1, 1), (0, 1000)), Urgency::None);
+        assert_eq!(grant.urgency((1, 1), (1, 1000)), Urgency::Now);
+    }
+}

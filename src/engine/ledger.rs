@@ -1,0 +1,81 @@
+//! What a pull end owes one zeropipe pusher: for every job that it was sent, one word in the end.
+
+use crate::wire::flow::{self, Range};
+
+/// Settled and not yet told. Any thread settles, the I/O thread tells.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    acks: Vec<Range>,
+    returns: Vec<Range>,
+    nacks: Vec<(u64, String)>,
+    /// Received and not settled.
+    open: u64,
+}
+
+/// What is to be told, each kind by rising numbers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// Done.
+    pub acks: Vec<Range>,
+    /// Not started.
+    pub returns: Vec<Range>,
+    /// Failed, and why.
+    pub nacks: Vec<(u64, String)>,
+}
+
+impl Ledger {
+    /// So many jobs were received.
+    pub fn receive(&mut self, jobs: u64) {
+        self.open += jobs;
+    }
+
+    /// These are done.
+    pub fn ack(&mut self, first: u64, jobs: u64) {
+        settle(&mut self.acks, &mut self.open, first, jobs);
+    }
+
+    /// These were not started.
+    pub fn give_back(&mut self, first: u64, jobs: u64) {
+        settle(&mut self.returns, &mut self.open, first, jobs);
+    }
+
+    /// This one has failed.
+    pub fn nack(&mut self, number: u64, reason: &str) {
+        self.open -= 1;
+        self.nacks.push((number, flow::cut(reason).into()));
+    }
+
+    /// How many were received and are not settled.
+    pub fn open(&self) -> u64 {
+        self.open
+    }
+
+    /// Whether there is nothing to tell.
+    pub fn is_told(&self) -> bool {
+        self.acks.is_empty() && self.returns.is_empty() && self.nacks.is_empty()
+    }
+
+    /// Whether some were not started, and that is to be told.
+    pub fn has_returns(&self) -> bool {
+        !self.returns.is_empty()
+    }
+
+    /// Takes out what is to be told.
+    pub fn take(&mut self) -> Settlement {
+        let mut settlement = Settlement {
+            acks: std::mem::take(&mut self.acks),
+            returns: std::mem::take(&mut self.returns),
+            nacks: std::mem::take(&mut self.nacks),
+        };
+        flow::sort(&mut settlement.acks);
+        flow::sort(&mut settlement.returns);
+        settlement
+    }
+}
+
+fn settle(ranges: &mut Vec<Range>, open: &mut u64, first: u64, jobs: u64) {
+    if jobs > 0 {
+        *open -= jobs;
+        flow::add(ranges, first, first + jobs - 1);
+    }
+}

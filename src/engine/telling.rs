@@ -1,0 +1,55 @@
+//! What a pusher is told: what became of its jobs, and how many more it may send, in one write.
+
+use std::rc::Rc;
+
+use super::{
+    grant::Urgency,
+    link::{Link, Returning},
+};
+use crate::{batch::LARGE, wire::command};
+
+/// A pusher that does not read what it is told is told no more than this.
+const MOST_UNREAD: usize = LARGE;
+
+/// Tells one pusher; whether something was left for later.
+pub fn tell(link: &Rc<Link>, window: (u64, u64), is_due: bool) -> bool {
+    let (mut grant, mut outbox) = (link.grant.borrow_mut(), link.outbox.borrow_mut());
+    let inbox = link.inbox.borrow();
+    let received = (inbox.received(), inbox.received_cost());
+    let gives_back = link.peer.ledger().has_returns();
+    if gives_back && link.returning.get() == Returning::No {
+        link.returning.set(Returning::Untold);
+    }
+    // What is given back comes again before anything else, or the order would be lost: so until all that is on its way has
+    // been given back too, nothing is granted.
+    let window = if link.returning.get() == Returning::No { window } else { (0, window.1) };
+    let urgency = grant.urgency(received, window);
+    if urgency == Urgency::None && link.peer.ledger().is_told() {
+        return false;
+    }
+    let is_urgent = gives_back || is_due || urgency == Urgency::Now;
+    if !is_urgent || outbox.unwritten() > MOST_UNREAD {
+        return true;
+    }
+    let settlement = link.peer.ledger().take();
+    let mut bytes = command::ack(&settlement.acks);
+    for (number, reason) in settlement.nacks {
+        bytes.extend(command::nack(number, &reason));
+    }
+    if urgency != Urgency::None {
+        let (jobs, cost) = grant.set(received, window);
+        bytes.extend(command::credit(jobs, cost));
+    }
+    // The last, or the pusher would send it again under the old credit.
+    bytes.extend(command::giving_back(&settlement.returns));
+    outbox.put_command(bytes);
+    drop((grant, outbox));
+    if gives_back && link.returning.get() == Returning::Untold {
+        link.returning.set(Returning::Told);
+        // Whatever comes before the answer was sent before this was heard. One question is enough: with no credit
+        // nothing is sent after it.
+        link.ask();
+    }
+    link.wake();
+    false
+}
