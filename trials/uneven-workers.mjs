@@ -4,6 +4,5 @@ export const title = 'Two workers, one takes 100 ms for a job, the other 1 ms'
 
 export async function run (short) {
   const count = short ? 200 : 1000
-  // Both at work all the time; what a timer of 1 ms really takes is measured in the same run.
   await race({ count, paces: [100, 1] })
 }

@@ -1,12 +1,14 @@
-// Takes a fixed time for each job, and tells when it is done with it. Says that it is there by its first message.
+// Takes a fixed time for each job, and tells when it is done with it and how long that really took. Says that it is there by its
+// first message.
 import { setTimeout } from 'node:timers/promises'
 import { pipe } from '../../index.js'
 
 const [library, address, pace] = process.argv.slice(2)
 
 async function work () {
+  const began = performance.now()
   await setTimeout(Number(pace))
-  process.send(Date.now())
+  process.send({ at: Date.now(), took: performance.now() - began })
 }
 
 if (library === 'zeropipe') {
