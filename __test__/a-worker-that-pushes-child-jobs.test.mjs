@@ -86,3 +86,19 @@ test('worker processes that push child jobs to the pusher that feeds them all', 
   await jobs.drain()
   assert.deepEqual(done.sort((a, b) => a - b), Array.from({ length: 200 }, (_, number) => number))
 })
+
+test('children that wait for room when the pipe is closed are still taken and done', limit, async t => {
+  const place = inprocPlace()
+  const pipe = open(t, { push: place, pull: place, highWaterMark: { messages: 1 } })
+  await pipe.push('parent')
+  const jobs = []
+  for await (const [message] of pipe.pull()) {
+    jobs.push(message.toString())
+    if (jobs.length > 1) continue
+    const children = ['1', '2', '3', '4', '5'].map(child => pipe.push(child))
+    const closed = pipe.close({ linger: 60_000 })
+    await Promise.all(children)
+    await closed
+  }
+  assert.deepEqual(jobs, ['parent', '1', '2', '3', '4', '5'])
+})

@@ -259,7 +259,6 @@ class Session {
     if (this.isClosed || until >= this.until) return
     this.until = until
     clearTimeout(this.lingerTimer)
-    clearTimeout(this.unlockTimer)
     // Longer than a timer can be set is for ever.
     if (linger === 0) this.endLinger()
     else if (linger < 2 ** 31) this.lingerTimer = setTimeout(this.endLinger, linger)
