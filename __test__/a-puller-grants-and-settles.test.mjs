@@ -767,8 +767,9 @@ test('every job of every pusher gets one word, whatever loops and handlers do', 
       break
     }
   }
+  const stopped = handling.map(one => assert.rejects(one, /enough/))
   stopping.abort(new Error('enough'))
-  for (const one of handling) await assert.rejects(one, /enough/)
+  await Promise.all(stopped)
   isOver = true
   for (const peer of peers) {
     await peer.when(() => peer.settled.length === peer.sent)

@@ -24,7 +24,7 @@ fn traffic(random: &mut Random) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..random.below(24) {
         match random.below(10) {
-            0 => bytes.extend(command::ping(random.word() as u16)),
+            0 => bytes.extend(command::ping(random.word() as u16, b"context")),
             1 => {
                 let context = random.below(24);
                 bytes.extend(command::pong(&random.bytes(context)));

@@ -308,6 +308,12 @@ impl Consumer {
         }
     }
 
+    /// How many more it could do with: for its slots, and ahead of those.
+    pub(super) fn needs(&self, round_trip: Duration) -> (u64, u64) {
+        let (demand, ahead) = (self.demand(), self.ahead(round_trip));
+        (demand.slots, ahead.saturating_sub(demand.stock))
+    }
+
     /// Whether what it has ahead is fixed.
     pub(super) fn is_fixed(&self) -> bool {
         self.prefetch.is_some()

@@ -69,7 +69,7 @@ impl Books {
             if self.lone.jobs() == 0 {
                 break;
             }
-            if self.can_take(link) && link.flight.borrow().is_empty() {
+            if self.can_take(link) && link.flight.borrow().jobs() == 0 {
                 touched.push(Rc::clone(link));
                 std::mem::swap(&mut self.queue, &mut self.lone);
                 self.send(link, 1);

@@ -112,8 +112,8 @@ impl FairQueue {
             inbox.advance();
             let is_empty = inbox.is_empty();
             drop(inbox);
+            self.charge(&link);
             if is_empty {
-                self.charge(&link);
                 link.wake();
             } else {
                 self.round.push_back(link);

@@ -214,7 +214,9 @@ impl Keeper {
     fn own_jobs_in_hand(&self) -> usize {
         let (Some(push), Some(_)) = (&self.push, &self.pull) else { return 0 };
         let consumers = self.pipe.pull.consumers();
-        consumers.iter().map(|consumer| consumer.in_hand(push.instance())).sum()
+        let held: usize = consumers.iter().map(|consumer| consumer.in_hand(push.instance())).sum();
+        // Two may hold the same job, if it was taken from one of them.
+        held.min(self.pipe.push.in_flight())
     }
 }
 

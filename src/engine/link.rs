@@ -90,7 +90,7 @@ pub trait End {
     fn received(&self, link: &Rc<Link>) -> Result<(), Error>;
     /// The peer, with whom we share flow, has given a command.
     fn obey(&self, link: &Rc<Link>, command: FlowCommand) -> Result<(), Error>;
-    /// The peer has answered a PING.
+    /// The peer has answered [`Link::ask`].
     fn answered(&self, link: &Rc<Link>);
     /// The connection has ended; the outbox holds what was not written.
     fn left(&self, link: &Rc<Link>);
@@ -134,8 +134,9 @@ pub struct Link {
     pub round_trip: Cell<Duration>,
     /// Whether what comes is given back, because others were that came before it; the end's own note.
     pub returning: Cell<Returning>,
-    /// How many PINGs have no PONG yet.
-    pub unanswered: Cell<u32>,
+    /// The last question that was asked by [`Link::ask`], and the last that was answered.
+    asked: Cell<u64>,
+    answered: Cell<u64>,
     /// Bytes that a large job which is arriving may grow to.
     pub arriving: Cell<usize>,
     /// Bytes for which the link counts in its end's memory; the end's own note.
@@ -161,7 +162,8 @@ impl Link {
             has_lone_job: Cell::new(false),
             round_trip: Cell::new(Duration::ZERO),
             returning: Cell::new(Returning::No),
-            unanswered: Cell::new(0),
+            asked: Cell::new(0),
+            answered: Cell::new(0),
             arriving: Cell::new(0),
             charged: Cell::new(0),
             ending: Cell::new(false),
@@ -191,10 +193,16 @@ impl Link {
         self.is_flow() && (flight.credit() > 0 || flight.jobs() > 0)
     }
 
-    /// Puts a PING into the outbox.
+    /// Asks a question, by a PING of its own: what comes before the answer was sent before the peer had heard what it was
+    /// told before.
     pub fn ask(&self) {
-        self.unanswered.set(self.unanswered.get() + 1);
-        self.outbox.borrow_mut().put_ping(command::ping(0));
+        self.asked.set(self.asked.get() + 1);
+        self.outbox.borrow_mut().put_command(command::ping(0, &self.asked.get().to_be_bytes()));
+    }
+
+    /// Whether no question is open.
+    pub fn is_answered(&self) -> bool {
+        self.answered.get() == self.asked.get()
     }
 
     /// A question and its answer took so long. What counts is the way, not how much was in it: the shortest of late.
@@ -275,7 +283,6 @@ pub struct Connection {
     unasked: bool,
     /// When a PING was made that is not answered.
     pinged: Option<Instant>,
-    pongs: usize,
     sent: Vec<Sent>,
     /// What was read with the end of the handshake.
     first: Vec<u8>,
@@ -345,7 +352,6 @@ impl Connection {
             unread: false,
             unasked: false,
             pinged: None,
-            pongs: 0,
             sent: Vec::new(),
             first,
             farewell: None,
@@ -463,9 +469,6 @@ impl Connection {
         self.sent.clear();
         let mut outbox = self.link.outbox.borrow_mut();
         let ping_left = outbox.advance(length, |sent| self.sent.push(sent));
-        if outbox.unwritten() == 0 {
-            self.pongs = 0;
-        }
         drop(outbox);
         if ping_left {
             self.heartbeat.ping_left(Instant::now());
@@ -547,9 +550,9 @@ impl Connection {
         match command {
             Command::Ping { ttl, context } => {
                 self.heartbeat.promised(ttl, Instant::now());
-                if self.pongs < MAX_PONGS {
-                    self.pongs += 1;
-                    self.link.outbox.borrow_mut().put_command(command::pong(&context));
+                let mut outbox = self.link.outbox.borrow_mut();
+                if outbox.pongs() < MAX_PONGS {
+                    outbox.put_pong(command::pong(&context));
                 }
             }
             Command::Error(reason) => {
@@ -558,14 +561,18 @@ impl Connection {
                     format!("the peer gave up: {reason:?}"),
                 )));
             }
-            Command::Pong => {
-                self.unread &= self.unasked;
-                if let Some(pinged) = self.pinged.take() {
-                    self.link.measured(pinged.elapsed());
+            Command::Pong { context } => match context.try_into().map(u64::from_be_bytes) {
+                Ok(question) if question <= self.link.asked.get() => {
+                    self.link.answered.set(self.link.answered.get().max(question));
+                    self.end.answered(&self.link);
                 }
-                self.link.unanswered.set(self.link.unanswered.get().saturating_sub(1));
-                self.end.answered(&self.link);
-            }
+                _ => {
+                    self.unread &= self.unasked;
+                    if let Some(pinged) = self.pinged.take() {
+                        self.link.measured(pinged.elapsed());
+                    }
+                }
+            },
             Command::Flow(command) => self.end.obey(&self.link, command).map_err(Why::Violation)?,
             Command::Ready(_) | Command::Unknown => {}
         }
@@ -574,7 +581,7 @@ impl Connection {
 
     fn ping(&mut self) {
         self.pinged.get_or_insert(Instant::now());
-        self.link.ask();
+        self.link.outbox.borrow_mut().put_ping(command::ping(0, &[]));
         if self.link.is_flow() {
             // It need not leave first: that it can't is as bad a sign as no answer.
             self.heartbeat.ping_left(Instant::now());

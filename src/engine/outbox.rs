@@ -35,6 +35,7 @@ enum Chunk {
 struct Command {
     bytes: Vec<u8>,
     is_ping: bool,
+    is_pong: bool,
 }
 
 /// Small jobs, framed back to back.
@@ -92,6 +93,8 @@ pub struct Outbox {
     written: usize,
     /// How many bytes are not written, of all chunks.
     unwritten: usize,
+    /// How many PONGs are among them.
+    pongs: usize,
     /// A chunk that is used up, kept for its memory.
     spare: Option<Packed>,
 }
@@ -144,13 +147,25 @@ impl Outbox {
     /// Appends a command, framed.
     pub fn put_command(&mut self, bytes: Vec<u8>) {
         self.unwritten += bytes.len();
-        self.chunks.push_back(Chunk::Command(Command { bytes, is_ping: false }));
+        self.chunks.push_back(Chunk::Command(Command { bytes, is_ping: false, is_pong: false }));
+    }
+
+    /// Appends a PONG, framed. [`Outbox::pongs`] counts them.
+    pub fn put_pong(&mut self, bytes: Vec<u8>) {
+        self.unwritten += bytes.len();
+        self.pongs += 1;
+        self.chunks.push_back(Chunk::Command(Command { bytes, is_ping: false, is_pong: true }));
+    }
+
+    /// How many PONGs are not written.
+    pub fn pongs(&self) -> usize {
+        self.pongs
     }
 
     /// Appends a PING, framed. [`Outbox::advance`] tells when it leaves.
     pub fn put_ping(&mut self, bytes: Vec<u8>) {
         self.unwritten += bytes.len();
-        self.chunks.push_back(Chunk::Command(Command { bytes, is_ping: true }));
+        self.chunks.push_back(Chunk::Command(Command { bytes, is_ping: true, is_pong: false }));
     }
 
     /// What is to be written next, as far as `slices` has room; returns how many it filled.
@@ -204,7 +219,10 @@ impl Outbox {
                     self.spare = Some(packed);
                 }
                 Some(Chunk::Large(large)) => large.sent.into_iter().for_each(&mut left),
-                Some(Chunk::Command(command)) => ping_left |= command.is_ping,
+                Some(Chunk::Command(command)) => {
+                    ping_left |= command.is_ping;
+                    self.pongs -= usize::from(command.is_pong);
+                }
                 None => {}
             }
         }

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     chance::random,
-    consumer::{Consumer, Demand, STALLED},
+    consumer::{Consumer, STALLED},
     delivery::{Delivery, Source},
     event::{Event, Side},
     fair_queue::FairQueue,
@@ -262,23 +262,22 @@ impl PullEnd {
 
     /// Tells pushers what became of their jobs, and how many more they may send. Whether something was left for later.
     fn tell(&self, state: &mut FairQueue, consumers: &[Arc<Consumer>], now: Instant, cause: Cause) -> bool {
-        let demand = consumers.iter().map(|consumer| consumer.demand()).fold(Demand::default(), Demand::add);
         let pooled: usize = state.round.iter().map(|link| link.inbox.borrow().jobs()).sum();
         let returned: usize = self.port().returned().iter().map(|delivery| delivery.jobs).sum();
-        let stock = demand.stock + (pooled + returned) as u64;
+        let pooled = (pooled + returned) as u64;
         let links: Vec<Rc<Link>> = state.links.iter().filter(|link| link.is_flow()).cloned().collect();
         let recent: f64 = links.iter().map(|link| link.grant.borrow().recent).sum();
         let bytes = WINDOW.saturating_sub(state.held) / links.len().max(1);
         let mut is_untold = false;
         for link in &links {
-            let ahead: u64 = consumers.iter().map(|consumer| consumer.ahead(link.round_trip.get())).sum();
-            let free = if state.is_closing { 0 } else { (demand.slots + ahead).saturating_sub(stock) };
-            let for_slots = free.min(demand.slots);
+            let needs = consumers.iter().map(|consumer| consumer.needs(link.round_trip.get()));
+            let (slots, ahead) = needs.fold((0, 0), |sum, need| (sum.0 + need.0, sum.1 + need.1));
+            let free = if state.is_closing { 0 } else { (slots + ahead).saturating_sub(pooled) };
+            let for_slots = free.min(slots);
             let share = (link.grant.borrow().recent + 1.0) / (recent + links.len() as f64);
             let window = for_slots + ((free - for_slots) as f64 * share).ceil() as u64;
             let received = link.inbox.borrow().received();
-            let is_eager =
-                link.grant.borrow_mut().is_eager(received, demand.slots > 0, cause == Cause::Alarm);
+            let is_eager = link.grant.borrow_mut().is_eager(received, slots > 0, cause == Cause::Alarm);
             let is_due = cause == Cause::Alarm || consumers.is_empty() || is_eager;
             is_untold |= tell(link, (window, bytes as u64), is_due);
             if cause == Cause::Alarm {
@@ -288,7 +287,7 @@ impl PullEnd {
             link.peer
                 .set_flow(link.grant.borrow().left(link.inbox.borrow().received()), ledger.open() as usize);
             // What was on its way when it heard that nothing more is wanted has arrived before it answers.
-            let has_all = link.unanswered.get() == 0 || now >= state.closing_since + GOODBYE;
+            let has_all = link.is_answered() || now >= state.closing_since + GOODBYE;
             if state.is_closing && ledger.open() == 0 && ledger.is_told() && has_all {
                 link.end();
             }
@@ -321,12 +320,14 @@ impl PullEnd {
         let oldest =
             state.round.iter().filter_map(|link| link.inbox.borrow().oldest()).map(|at| at + STALLED);
         let late = oldest.filter(|at| *at > now);
+        let goodbye = (state.is_closing && !state.links.is_empty()).then_some(state.closing_since + GOODBYE);
         // An alarm that is set already stays: otherwise a steady stream would put it off for ever.
         let next = soon
             .map(|soon| before.map_or(soon, |before| before.min(soon)))
             .into_iter()
             .chain(stalls)
             .chain(late)
+            .chain(goodbye.filter(|at| *at > now))
             .min();
         if next.is_some_and(|next| before.is_none_or(|before| next < before)) && cause != Cause::Alarm {
             // The watch may sleep until another time, or for ever.
@@ -342,12 +343,6 @@ fn next_consumer(consumers: &[Arc<Consumer>]) -> Option<(&Arc<Consumer>, usize)>
     let waits = |consumer: &&Arc<Consumer>| consumer.waits();
     let next = consumers.iter().find(waits).or_else(|| consumers.iter().find(wants))?;
     next.wants().map(|most| (next, most))
-}
-
-impl Demand {
-    fn add(self, other: Self) -> Self {
-        Self { slots: self.slots + other.slots, stock: self.stock + other.stock }
-    }
 }
 
 impl End for PullEnd {
@@ -442,7 +437,7 @@ impl End for PullEnd {
     }
 
     fn answered(&self, link: &Rc<Link>) {
-        if link.unanswered.get() > 0 {
+        if !link.is_answered() {
             return;
         }
         let was_returning = link.returning.get() == Returning::Told;

@@ -225,7 +225,7 @@ impl End for PushEnd {
             FlowCommand::Job(_) => {}
         }
         link.peer.set_flow(flight.credit(), flight.jobs());
-        link.has_lone_job.set(link.has_lone_job.get() && !flight.is_empty());
+        link.has_lone_job.set(link.has_lone_job.get() && flight.jobs() > 0);
         drop(flight);
         if was_full {
             books.list_all()

@@ -30,7 +30,10 @@ pub enum Command {
         context: Vec<u8>,
     },
     /// The answer to a PING.
-    Pong,
+    Pong {
+        /// That of the PING.
+        context: Vec<u8>,
+    },
     /// One of ours: see [`flow`].
     Flow(FlowCommand),
     /// One we don't know, to be ignored.
@@ -82,7 +85,7 @@ impl Command {
                 }
                 Self::Ping { ttl: u16::from_be_bytes(*ttl), context: context.to_vec() }
             }
-            b"PONG" => Self::Pong,
+            b"PONG" => Self::Pong { context: data[..data.len().min(MAX_CONTEXT)].to_vec() },
             _ if knows_flow => {
                 return FlowCommand::decode(name, data).map(|known| known.map_or(Self::Unknown, Self::Flow));
             }
@@ -160,9 +163,9 @@ pub fn error(reason: &str) -> Vec<u8> {
     encode(b"ERROR", &[&[reason.len() as u8], reason].concat())
 }
 
-/// A PING command, framed; `ttl` in tenths of a second.
-pub fn ping(ttl: u16) -> Vec<u8> {
-    encode(b"PING", &ttl.to_be_bytes())
+/// A PING command, framed; `ttl` in tenths of a second, `context` at most 16 bytes.
+pub fn ping(ttl: u16, context: &[u8]) -> Vec<u8> {
+    encode(b"PING", &[&ttl.to_be_bytes(), context].concat())
 }
 
 /// A PONG command, framed.
@@ -193,8 +196,11 @@ mod tests {
         properties.set("Socket-Type", b"PULL");
         assert_eq!(Command::decode(body(&ready(&properties)), true), Ok(Command::Ready(properties)));
         assert_eq!(Command::decode(body(&error("no")), true), Ok(Command::Error("no".into())));
-        assert_eq!(Command::decode(body(&ping(300)), true), Ok(Command::Ping { ttl: 300, context: vec![] }));
-        assert_eq!(Command::decode(body(&pong(b"x")), true), Ok(Command::Pong));
+        assert_eq!(
+            Command::decode(body(&ping(300, b"")), true),
+            Ok(Command::Ping { ttl: 300, context: vec![] })
+        );
+        assert_eq!(Command::decode(body(&pong(b"x")), true), Ok(Command::Pong { context: b"x".to_vec() }));
         assert_eq!(Command::decode(b"\x09SUBSCRIBEabc", true), Ok(Command::Unknown));
     }
 

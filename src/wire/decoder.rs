@@ -286,7 +286,7 @@ mod tests {
                 rest = behind;
             }
             assert_eq!(jobs(&mut decoder), expected, "in steps of {step}");
-            assert_eq!(decoder.command(), Some(Command::Pong));
+            assert_eq!(decoder.command(), Some(Command::Pong { context: vec![] }));
         }
     }
 
@@ -320,7 +320,7 @@ mod tests {
             [framed(frame::MORE, b"one"), framed(frame::COMMAND, b"\x04PONG"), framed(0, b"two")].concat();
         decoder.feed(&bytes).expect("libzmq does it");
         assert_eq!(jobs(&mut decoder), [[b"one".to_vec(), b"two".to_vec()]]);
-        assert_eq!(decoder.command(), Some(Command::Pong));
+        assert_eq!(decoder.command(), Some(Command::Pong { context: vec![] }));
     }
 
     #[test]
