@@ -52,6 +52,8 @@ pub struct Books {
     /// The peers that can take a job now, the one whose turn it is first.
     pub(super) round: VecDeque<Rc<Link>>,
     pub(super) drains: Vec<Drain>,
+    /// Those who need not wait any more, to be answered once all counts are right.
+    pub(super) drained: Vec<Reply>,
     /// Some have left the waiting line since users were told that there may be room.
     pub(super) has_moved: bool,
     /// When to look at `delayed`, and at what is held for too long.
@@ -81,6 +83,7 @@ impl Books {
             links: Vec::new(),
             round: VecDeque::new(),
             drains: Vec::new(),
+            drained: Vec::new(),
             has_moved: false,
             alarm: None,
         }
@@ -142,9 +145,7 @@ impl Books {
         self.undelivered -= jobs;
         self.port().undelivered.fetch_sub(jobs, SeqCst);
         self.drains.iter_mut().for_each(|drain| drain.left -= before(drain.before));
-        for drain in self.drains.extract_if(.., |drain| drain.left == 0) {
-            drain.reply.send(Ok(Tally::default()));
-        }
+        self.drained.extend(self.drains.extract_if(.., |drain| drain.left == 0).map(|drain| drain.reply));
     }
 
     /// A peer has acknowledged jobs.
@@ -263,6 +264,7 @@ impl Books {
 
     /// Lets users know what they wait for.
     pub(super) fn tell_port(&mut self) {
+        std::mem::take(&mut self.drained).into_iter().for_each(|reply| reply.send(Ok(Tally::default())));
         let port = &self.pipe.push;
         if std::mem::take(&mut self.has_moved) && port.is_full.swap(false, SeqCst) {
             self.pipe.raise(ROOM);
