@@ -116,7 +116,7 @@ impl Books {
     }
 
     /// They are no more: settled, or lost with the link.
-    pub(super) fn land(&mut self, jobs: usize, cost: usize) {
+    fn land(&mut self, jobs: usize, cost: usize) {
         self.in_flight -= jobs;
         self.in_flight_cost -= cost;
         let port = &self.pipe.push;
@@ -125,7 +125,7 @@ impl Books {
     }
 
     /// They wait again.
-    pub(super) fn wait_again(&mut self, lot: &Lot) {
+    fn wait_again(&mut self, lot: &Lot) {
         self.land(lot.jobs(), lot.cost());
         let port = &self.pipe.push;
         port.waiting_cost.fetch_add(lot.cost(), SeqCst);
@@ -161,7 +161,7 @@ impl Books {
     }
 
     /// A job that was taken from a peer is done by it after all. If it still waits for another, it does so no more.
-    pub(super) fn done_late(&mut self, link: &Link, order: u64) {
+    fn done_late(&mut self, link: &Link, order: u64) {
         let delayed = self.delayed.keys().find(|(_, other)| *other == order).copied();
         let lot = match delayed.and_then(|key| self.delayed.remove(&key)) {
             Some(lot) => Some(lot),
@@ -205,7 +205,7 @@ impl Books {
     }
 
     /// Back to the front.
-    pub(super) fn line_up(&mut self, lot: Lot) {
+    fn line_up(&mut self, lot: Lot) {
         if lot.ticket.failures < FAILURES_OF_A_LONE_JOB {
             self.queue.put_back(lot);
         } else {
@@ -214,7 +214,7 @@ impl Books {
     }
 
     /// Gives jobs up, and says so.
-    pub(super) fn bury(&self, lot: &Lot, reason: &str) {
+    fn bury(&self, lot: &Lot, reason: &str) {
         self.port().dead.fetch_add(lot.jobs() as u64, Relaxed);
         for lot in lot.clone().singles() {
             let job =

@@ -142,6 +142,11 @@ impl Delivery {
             let jobs = self.jobs;
             return if is_wanted(source) { (Some(self), 0) } else { (None, jobs) };
         }
+        if let Sources::Each(sources) = &self.sources
+            && sources.iter().all(&is_wanted)
+        {
+            return (Some(self), 0);
+        }
         let (mut builder, mut sources, mut at) = (Builder::default(), Vec::new(), self.at);
         for index in 0..self.jobs {
             let (Some((job, next)), Some(source)) = (self.batch.job(at), self.source(index)) else { break };

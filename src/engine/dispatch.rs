@@ -38,7 +38,7 @@ impl Books {
     }
 
     /// Jobs to each in turn; all that it can take to a peer that is the only one.
-    pub(super) fn deal_queue(&mut self, touched: &mut Vec<Rc<Link>>) {
+    fn deal_queue(&mut self, touched: &mut Vec<Rc<Link>>) {
         while self.queue.jobs() > 0 {
             let Some(link) = self.round.pop_front() else { break };
             if !self.can_take(&link) {
@@ -62,7 +62,7 @@ impl Books {
     }
 
     /// Jobs that may only travel alone go to peers that have nothing; if there are too few of those, others are emptied.
-    pub(super) fn deal_lone(&mut self, touched: &mut Vec<Rc<Link>>) {
+    fn deal_lone(&mut self, touched: &mut Vec<Rc<Link>>) {
         self.links.iter().for_each(|link| link.is_reserved.set(false));
         let links = self.links.clone();
         for link in links.iter().filter(|link| link.is_flow()) {
@@ -88,7 +88,7 @@ impl Books {
 
     /// As many peers as there are jobs that wait to travel alone get nothing until they have nothing: those first that want
     /// more.
-    pub(super) fn reserve(&self) {
+    fn reserve(&self) {
         let mut links: Vec<_> =
             self.links.iter().filter(|link| link.works() && !link.has_lone_job.get()).collect();
         links.sort_by_key(|link| {
@@ -99,11 +99,11 @@ impl Books {
     }
 
     /// Sends jobs from the front of the queue, at least one.
-    pub(super) fn send(&mut self, link: &Rc<Link>, most: usize) {
+    fn send(&mut self, link: &Rc<Link>, most: usize) {
         if link.is_flow() { self.send_with_credit(link, most) } else { self.send_plainly(link, most) }
     }
 
-    pub(super) fn send_plainly(&mut self, link: &Link, most: usize) {
+    fn send_plainly(&mut self, link: &Link, most: usize) {
         let Some(front) = self.queue.front() else { return };
         let mut outbox = link.outbox.borrow_mut();
         let (mut jobs, mut cost, mut next) = (0, 0, None);
@@ -119,7 +119,7 @@ impl Books {
         next.and_then(|next| self.queue.take_front(jobs, next, cost));
     }
 
-    pub(super) fn send_with_credit(&mut self, link: &Link, most: usize) {
+    fn send_with_credit(&mut self, link: &Link, most: usize) {
         let Some(front) = self.queue.front() else { return };
         let (mut flight, mut outbox) = (link.flight.borrow_mut(), link.outbox.borrow_mut());
         let (id, mark) = flight.mark(front.ticket, || {
@@ -160,13 +160,13 @@ impl Books {
     }
 
     /// Whether a peer can be given a job now.
-    pub(super) fn can_take(&self, link: &Link) -> bool {
+    fn can_take(&self, link: &Link) -> bool {
         let is_ready =
             !link.is_blocked.get() && !link.is_ending() && link.outbox.borrow().unwritten() < ROOM_PER_PEER;
         is_ready && (!link.is_flow() || self.has_credit(link))
     }
 
-    pub(super) fn has_credit(&self, link: &Link) -> bool {
+    fn has_credit(&self, link: &Link) -> bool {
         link.flight.borrow().credit() > 0
             && !link.is_reserved.get()
             && !link.has_lone_job.get()
@@ -180,14 +180,14 @@ impl Books {
     }
 
     /// Whether a peer holds a quarter of all that may be in flight: then others come first.
-    pub(super) fn is_heavy(&self, link: &Link) -> bool {
+    fn is_heavy(&self, link: &Link) -> bool {
         let (config, flight) = (&self.pipe.config, link.flight.borrow());
         flight.jobs() >= (config.max_waiting_jobs / 4).max(1)
             || flight.cost() >= (config.max_waiting_bytes / 4).max(1)
     }
 
     /// If a peer is idle, takes back what plain ones are too stalled to be sent; whether that was anything.
-    pub(super) fn reclaim(&mut self) -> bool {
+    fn reclaim(&mut self) -> bool {
         let is_idle = |link: &Rc<Link>| self.can_take(link) && link.outbox.borrow().unwritten() == 0;
         let is_stalled = |link: &&Rc<Link>| link.is_blocked.get() && !link.is_flow();
         if !self.links.iter().any(|link| is_stalled(&link)) || !self.round.iter().any(is_idle) {

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 /// A bell that is rung once however many push it, until somebody comes to look.
 #[derive(Debug, Default)]
@@ -23,5 +26,13 @@ impl Nudge {
     pub async fn rung(&self) {
         self.bell.notified().await;
         self.rung.store(false, SeqCst);
+    }
+
+    /// The same, or the alarm if that is sooner: whether it was a ring.
+    pub async fn rung_before(&self, alarm: Option<Instant>) -> bool {
+        tokio::select! {
+            () = self.rung() => true,
+            () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => false,
+        }
     }
 }

@@ -13,16 +13,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::watch,
-    task::spawn_local,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, task::spawn_local, time::Instant};
 
 use super::{
     chance::random,
     consumer::{Consumer, STALLED},
-    delivery::{Delivery, Source},
+    delivery::{Delivery, Fate, Source},
     event::{Event, Side},
     fair_queue::FairQueue,
     inbox::Inbox,
@@ -102,10 +98,7 @@ impl PullEnd {
     }
 
     async fn cause(pipe: &Pipe, alarm: Option<Instant>) -> Cause {
-        tokio::select! {
-            () = pipe.pull.nudge.rung() => Cause::Asked,
-            () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => Cause::Alarm,
-        }
+        if pipe.pull.nudge.rung_before(alarm).await { Cause::Asked } else { Cause::Alarm }
     }
 
     /// Takes no more jobs, and ends every connection as soon as its jobs that somebody has begun with are settled. How many
@@ -241,18 +234,18 @@ impl PullEnd {
         });
         let mut returned = self.port().returned();
         for delivery in std::mem::take(&mut *returned) {
-            let is_late = is_late(delivery.arrived);
-            let is_wanted = |source: &Source| !is_late || !source.is_flow() || source.peer.is_gone();
-            let jobs = delivery.jobs;
-            if is_late {
-                delivery.each(|source, _| {
-                    if !is_wanted(source) {
-                        source.settle(1, super::delivery::Fate::Unstarted);
-                    }
-                });
+            if !is_late(delivery.arrived) {
+                returned.push_back(delivery);
+                continue;
             }
-            let (kept, dropped) = delivery.filter(is_wanted);
-            debug_assert_eq!(kept.as_ref().map_or(0, |kept| kept.jobs) + dropped, jobs);
+            // What nobody can be told of is kept.
+            let is_kept = |source: &Source| !source.is_flow() || source.peer.is_gone();
+            delivery.each(|source, _| {
+                if !is_kept(source) {
+                    source.settle(1, Fate::Unstarted);
+                }
+            });
+            let (kept, dropped) = delivery.filter(is_kept);
             back += dropped;
             returned.extend(kept);
         }

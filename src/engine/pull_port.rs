@@ -123,19 +123,23 @@ impl PullPort {
 
     /// A closed end tells its pushers; what came from others is lost: how many that is.
     fn take_back(&self, back: Vec<Delivery>) -> u64 {
-        let lost = if self.is_closed.load(SeqCst) { give_back(back) } else { self.put_back(back) };
+        let lost = if self.is_closed.load(SeqCst) {
+            give_back(back)
+        } else {
+            self.put_back(back);
+            0
+        };
         self.nudge.ring();
         lost
     }
 
     /// In the order in which they came: one that has just been refused by a consumer belongs behind what that gave back.
-    pub(super) fn put_back(&self, deliveries: Vec<Delivery>) -> u64 {
+    pub(super) fn put_back(&self, deliveries: Vec<Delivery>) {
         let mut returned = self.returned();
         for delivery in deliveries {
             let at = returned.partition_point(|other| other.came_at() <= delivery.came_at());
             returned.insert(at, delivery);
         }
-        0
     }
 
     /// Its users.

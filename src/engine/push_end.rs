@@ -10,11 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{
-    sync::watch,
-    task::spawn_local,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, task::spawn_local, time::Instant};
 
 use super::{
     books::{Books, Drain},
@@ -59,8 +55,7 @@ impl PushEnd {
         let _alarm = Alarm(Arc::clone(&pipe));
         while let Some(alarm) = end.upgrade().map(|end| end.books.borrow().alarm) {
             tokio::select! {
-                () = pipe.push.nudge.rung() => {}
-                () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => {}
+                _ = pipe.push.nudge.rung_before(alarm) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             if let Some(end) = end.upgrade() {
@@ -199,14 +194,13 @@ impl End for PushEnd {
         let mut books = self.books.borrow_mut();
         let was_full = books.is_full();
         let mut flight = link.flight.borrow_mut();
-        let checked = match &command {
+        // Nothing of what breaks a rule counts.
+        match &command {
             FlowCommand::Ack(ranges) | FlowCommand::Return(ranges) => flight.check(ranges),
             FlowCommand::Nack { number, .. } => flight.check(&[Range { first: *number, last: *number }]),
             FlowCommand::Credit { .. } => Ok(()),
             FlowCommand::Job(_) => Err(Error::new(code::PROTOCOL, "a PULL that sends JOB")),
-        };
-        // Nothing of what breaks a rule counts.
-        checked?;
+        }?;
         match command {
             FlowCommand::Credit { jobs, cost } => flight.grant(jobs, cost),
             FlowCommand::Ack(ranges) => {
