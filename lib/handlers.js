@@ -36,7 +36,10 @@ class Handlers {
       this.run(this.entry(job))
       this.fill()
     }
-    this.tellDone = () => this.done.length > 0 && this.unpacker.consumer.done(Float64Array.from(this.done.splice(0)))
+    /** Tells of all that is done: at the end of the tick, or at once if the process ends. */
+    this.settleNow = () => {
+      if (this.done.length > 0) this.unpacker.consumer.done(Float64Array.from(this.done.splice(0)))
+    }
     this.forgetSignal = onAbort(signal, () => this.end())
   }
 
@@ -118,14 +121,9 @@ class Handlers {
     this.fill()
   }
 
-  /** Tells of what is done without waiting for others: the process ends. */
-  settleNow () {
-    if (this.done.length > 0) this.tellDone()
-  }
-
   succeeded ({ number }) {
     if (number === undefined) return
-    if (this.done.push(number) === 1) process.nextTick(this.tellDone)
+    if (this.done.push(number) === 1) process.nextTick(this.settleNow)
   }
 
   failed ({ job, info, number }, error) {
