@@ -1,8 +1,7 @@
 // npm run bench [-- --short]: jobs a second from one process to another, zeropipe beside zeromq.js in the same run, in turn,
 // each side in a process of its own. Prints medians and the ratio; bare times mean nothing on a shared machine.
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
 import { parseArgs } from 'node:util'
+import { measure, median } from './measure.mjs'
 
 const { short } = parseArgs({ options: { short: { type: 'boolean', default: false } } }).values
 const rounds = short ? 1 : 5
@@ -15,20 +14,6 @@ const cases = [
   { size: 1024 * 1024, counts: { zeropipe: 1_500, zeromq: 1_500 } }
 ]
 
-const script = name => new URL(name, import.meta.url)
-
-/** Jobs a second of one run. */
-async function measure (library, count, size) {
-  const producer = fork(script('producer.mjs'), [library, count, size].map(String))
-  const [address] = await once(producer, 'message')
-  const consumer = fork(script('consumer.mjs'), [library, String(count), address])
-  const [[milliseconds]] = await Promise.all([once(consumer, 'message'), once(consumer, 'exit')])
-  producer.send('done')
-  await once(producer, 'exit')
-  return count / milliseconds * 1000
-}
-
-const median = list => list.toSorted((a, b) => a - b)[list.length >> 1]
 const spread = list => `${(100 * (Math.max(...list) - Math.min(...list)) / median(list)).toFixed(0)} %`
 
 console.log('| bytes a job | zeropipe jobs/s | spread | zeromq.js jobs/s | spread | ratio |')
@@ -37,7 +22,7 @@ for (const { size, counts } of cases) {
   const rates = { zeropipe: [], zeromq: [] }
   for (let round = 0; round < rounds; round++) {
     for (const library of libraries) {
-      rates[library].push(await measure(library, short ? counts[library] / 10 : counts[library], size))
+      rates[library].push(await measure({ library, count: short ? counts[library] / 10 : counts[library], size }))
     }
   }
   const [ours, theirs] = libraries.map(library => median(rates[library]))

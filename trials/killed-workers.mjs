@@ -1,19 +1,15 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { pipe } from '../index.js'
-import { hold, sleep, start } from './crew.mjs'
+import { hold, makeLogs, sleep, start } from './crew.mjs'
 
 export const title = 'Eight workers, one killed every 50 to 200 ms'
 
 export async function run (short) {
   const count = short ? 100_000 : 1_000_000
-  const directory = mkdtempSync(join(tmpdir(), 'zeropipe-trial-'))
+  const logs = makeLogs()
   const jobs = pipe({ push: 'tcp://127.0.0.1:*' })
   await jobs.ready()
   const [address] = jobs.stats().push.bound
-  let started = 0
-  const hire = () => start('logging-worker', address, join(directory, String(started++)))
+  const hire = () => start('logging-worker', address, logs.next())
   const workers = Array.from({ length: 8 }, hire)
   let kills = 0
   let isOver = false
@@ -37,11 +33,7 @@ export async function run (short) {
   for (const worker of workers) await worker.kill()
 
   const times = new Uint8Array(count)
-  for (const name of readdirSync(directory)) {
-    const log = readFileSync(join(directory, name))
-    for (let at = 0; at + 4 <= log.length; at += 4) times[log.readUInt32LE(at)]++
-  }
-  rmSync(directory, { recursive: true })
+  for (const number of logs.numbers()) times[number]++
   const lost = times.filter(time => time === 0).length
   const repeats = times.reduce((sum, time) => sum + Math.max(0, time - 1), 0)
   console.log(`${count} jobs, ${kills} kills: ${lost} lost, ${repeats} done more than once, ${redelivered} sent again, ${dead} dead`)

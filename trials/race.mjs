@@ -25,7 +25,7 @@ async function measure (library, count, paces, lateBy) {
   let tell
   const finished = new Promise(resolve => { tell = resolve })
   const join = async index => {
-    const worker = start('worker', library, address, paces[index])
+    const worker = start('worker', library, paces[index], address)
     await worker.said()
     workers.push(worker)
     worker.child.on('message', ({ at, took }) => {

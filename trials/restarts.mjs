@@ -1,19 +1,14 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { hold, sleep, start } from './crew.mjs'
+import { hold, makeLogs, sleep, start } from './crew.mjs'
 
 export const title = 'Workers and pushers that restart in any order, under load'
 
 export async function run (short) {
-  const directory = mkdtempSync(join(tmpdir(), 'zeropipe-trial-'))
-  const place = `ipc://${join(directory, 'jobs')}`
-  const log = () => join(directory, `log-${logs++}`)
-  let logs = 0
+  const logs = makeLogs()
+  const place = `ipc://${join(logs.directory, 'jobs')}`
   let closed = 0
-  let accepted = 0
   let kills = 0
-  const hire = () => start('logging-worker', place, log())
+  const hire = () => start('logging-worker', place, logs.next())
   const workers = [hire(), hire(), hire()]
   // Each pusher's numbers are its own: it has the thousand millions from there on.
   let pusher = start('steady-pusher', place, 0)
@@ -29,22 +24,15 @@ export async function run (short) {
     } else {
       // A living pusher delivers what it has accepted before it goes.
       counts.push(await leave(pusher))
-      pusher = start('steady-pusher', place, ++closed)
+      pusher = start('steady-pusher', place, ++closed * SHARE)
     }
   }
   counts.push(await leave(pusher))
-  accepted = counts.reduce((sum, count) => sum + count, 0)
+  const accepted = counts.reduce((sum, count) => sum + count, 0)
   for (const worker of workers) await worker.kill()
 
   const done = counts.map(count => new Uint8Array(count))
-  for (const name of readdirSync(directory).filter(name => name.startsWith('log-'))) {
-    const log = readFileSync(join(directory, name))
-    for (let at = 0; at + 4 <= log.length; at += 4) {
-      const number = log.readUInt32LE(at)
-      done[Math.floor(number / SHARE)][number % SHARE] = 1
-    }
-  }
-  rmSync(directory, { recursive: true })
+  for (const number of logs.numbers()) done[Math.floor(number / SHARE)][number % SHARE] = 1
   const lost = done.reduce((sum, list) => sum + list.filter(time => time === 0).length, 0)
   console.log(`${accepted} jobs of ${counts.length} pushers, ${kills} workers killed: ${lost} lost`)
   hold(lost === 0, 'a job was lost')

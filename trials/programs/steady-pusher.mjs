@@ -1,12 +1,11 @@
-// Pushes numbers until it is told to leave; delivers them all, says how many there were, and ends.
+// node steady-pusher.mjs PLACE FIRST: pushes numbers from FIRST on until it is told to leave; delivers them all, says how many there were, and ends.
 import { pipe } from '../../index.js'
 
-const [place, index] = process.argv.slice(2)
-const first = index * 10_000_000
+const [place, first] = process.argv.slice(2)
 const jobs = pipe({ push: place, highWaterMark: { messages: 1000 } })
 let isLeaving = false
 process.once('message', () => { isLeaving = true })
 let count = 0
-while (!isLeaving) await jobs.push(first + count++)
+while (!isLeaving) await jobs.push(Number(first) + count++)
 await jobs.close()
 process.send(count, () => process.disconnect())
