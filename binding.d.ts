@@ -31,6 +31,15 @@ export declare class NativeConsumer {
   /** This job has failed; whether its pusher will have it tried again. If not, that is up to the caller. */
   fail(number: number, reason: string): boolean
   /**
+   * The replies to these jobs, which are requests, in the order of the numbers and each in its envelope, packed as for `send`;
+   * with that they are done.
+   */
+  reply(numbers: Float64Array, slab: Uint8Array, bytes: number, endsAt: number, frames: number): void
+  /** The same for one large reply. */
+  replyLarge(number: number, frames: Array<Uint8Array>): void
+  /** This request is answered by an error; whether whoever asked is told. */
+  reject(number: number, code: string, text: string): boolean
+  /**
    * The consumer wants no more jobs for now; what it has not begun with goes back. How many of those are lost, because the
    * pipe is closed and their pusher won't hear of it.
    */
@@ -45,14 +54,28 @@ export declare class NativeConsumer {
 
 /** A pipe as one JavaScript thread holds it. Its other halves are in `push_end` and `pull_end`. */
 export declare class NativePipe {
-  /** A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back. */
+  /** What the tags of this thread's requests begin with. */
+  askerNumber(): number
+  /**
+   * Takes the next replies to this thread's requests: their slab, and into `ends` what `take` of a consumer says. Each is its
+   * request's tag, an empty frame, and the reply.
+   */
+  replies(ends: Uint32Array): Buffer | null
+  /** Takes what else has become of them. */
+  failures(): Array<NativeFailure>
+  /** Nobody waits any more for the replies to the requests with these tags, back to back. */
+  abandon(tags: Uint8Array): void
+  /**
+   * A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back,
+   * 16 replies.
+   */
   constructor(options: NativeOptions, wake: (arg: number) => void)
   /** The pipe that all threads of the process share; `options` count only for whoever is the first. */
   static shared(options: NativeOptions, wake: (arg: number) => void): NativePipe
   /** Leaves the pipe, which is closed: nothing is told or asked any more, and all of it can be freed. */
   leave(): void
-  /** Opens an end; the answer to `id` comes when it listens, or can't. */
-  open(pushes: boolean, id: number): void
+  /** Opens an end, by its name; the answer to `id` comes when it listens, or can't. */
+  open(end: string, id: number): void
   /** The answer to `id` comes when everything sent so far is delivered. */
   drain(id: number): void
   /** Closes after at most `linger` milliseconds; the answer to `id` says how many jobs were given up. */
@@ -76,10 +99,16 @@ export declare class NativePipe {
   /** A snapshot. */
   stats(): NativeStats
   /**
-   * A new consumer. `prefetch` fixes how many jobs it has ahead, unless it is negative; `in_order` says that it is done
-   * with its jobs in the order in which it got them.
+   * A new consumer of jobs, or of requests. `prefetch` fixes how many jobs it has ahead, unless it is negative; `in_order` says
+   * that it is done with its jobs in the order in which it got them.
    */
-  consumer(prefetch: number, inOrder: boolean): NativeConsumer
+  consumer(end: string, prefetch: number, inOrder: boolean): NativeConsumer
+  /** An end that is open, or is to be. */
+  pushEnd(end: string): NativePushEnd
+}
+
+/** Where jobs go out, or requests. */
+export declare class NativePushEnd {
   /** 1 while a job that is sent now is written at once, else 0. */
   idleWord(): Uint32Array
   /**
@@ -129,12 +158,25 @@ export interface Mail {
   text: string
 }
 
+/** A request that will have no reply, and why. */
+export interface NativeFailure {
+  /** Which: the middle of its tag. */
+  request: number
+  /** Empty if there is none. */
+  code: string
+  text: string
+}
+
 /** See `PipeOptions` in `index.d.ts`. */
 export interface NativeOptions {
   pushBind: Array<string>
   pushConnect: Array<string>
   pullBind: Array<string>
   pullConnect: Array<string>
+  requestBind: Array<string>
+  requestConnect: Array<string>
+  replyBind: Array<string>
+  replyConnect: Array<string>
   maxWaitingJobs: number
   maxWaitingBytes: number
   maxMessageSize: number
@@ -163,18 +205,10 @@ export interface NativeSource {
 
 /** A snapshot of a pipe. */
 export interface NativeStats {
-  pushBound: Array<string>
-  pushPeers: Array<PeerStats>
-  queued: number
-  queuedBytes: number
-  inFlight: number
-  inFlightBytes: number
-  done: number
-  redelivered: number
-  dead: number
-  pullBound: Array<string>
-  pullPeers: Array<PeerStats>
-  received: number
+  push: PushStats
+  pull: PullStats
+  request: PushStats
+  reply: PullStats
 }
 
 /** A connected peer. */
@@ -187,4 +221,24 @@ export interface PeerStats {
   done: number
   redelivered: number
   jobs: number
+}
+
+/** A snapshot of an end where jobs come in. */
+export interface PullStats {
+  bound: Array<string>
+  peers: Array<PeerStats>
+  received: number
+}
+
+/** A snapshot of an end where jobs go out. */
+export interface PushStats {
+  bound: Array<string>
+  peers: Array<PeerStats>
+  queued: number
+  queuedBytes: number
+  inFlight: number
+  inFlightBytes: number
+  done: number
+  redelivered: number
+  dead: number
 }

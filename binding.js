@@ -837,4 +837,5 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.NativeConsumer = nativeBinding.NativeConsumer
 module.exports.NativePipe = nativeBinding.NativePipe
+module.exports.NativePushEnd = nativeBinding.NativePushEnd
 module.exports.endpointProblem = nativeBinding.endpointProblem

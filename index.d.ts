@@ -1,7 +1,7 @@
 /**
  * zeropipe hands jobs from one program to others: `push(job)` on one side, `for await (const [msg] of pull())` on any
- * number of others. Underneath is the ZeroMQ pipeline pattern (PUSH/PULL, RFC 30, on ZMTP 3.1, RFC 37), so any ZeroMQ
- * program can be at the other end.
+ * number of others; `await request(job)` and `reply(handler)` where an answer is wanted. Underneath are the ZeroMQ patterns pipeline
+ * (PUSH/PULL, RFC 30) and request-reply (DEALER/ROUTER, RFC 28), on ZMTP 3.1 (RFC 37), so any ZeroMQ program can be at the other end.
  *
  * Two words are used everywhere. A job is **accepted** when `push` resolves: it is in the bounded queue and its bytes
  * have been taken. It is **delivered** when a zeropipe peer has acknowledged it, or the connection of any other peer has
@@ -22,7 +22,8 @@ export interface ZeropipeError extends Error {
   /**
    * Stable. The system's own where the system refused (`EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, ...), else
    * `ERR_ZEROPIPE_CLOSED`, `ERR_ZEROPIPE_INVALID_ENDPOINT`, `ERR_ZEROPIPE_INVALID_JOB`, `ERR_ZEROPIPE_INVALID_OPTION`,
-   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_JOB_FAILED`, `ERR_ZEROPIPE_UNSUPPORTED` or `ERR_ZEROPIPE_INTERNAL`.
+   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_JOB_FAILED`, `ERR_ZEROPIPE_TIMEOUT`, `ERR_ZEROPIPE_UNSUPPORTED` or
+   * `ERR_ZEROPIPE_INTERNAL`. Of a request, whatever code the error of its handler had.
    */
   code: string
 }
@@ -79,6 +80,10 @@ export interface PipeOptions {
   push?: string | Sites
   /** Where jobs come in. An address alone is connected to. */
   pull?: string | Sites
+  /** Where requests go out. An address alone is connected to. */
+  request?: string | Sites
+  /** Where requests come in, to be answered. An address alone is bound. */
+  reply?: string | Sites
   /**
    * What may wait in push before `push` itself waits: default 100,000 jobs and 64 MiB. As much again may be in flight
    * to zeropipe workers.
@@ -137,57 +142,69 @@ export interface PeerStats {
   jobs: number
 }
 
+/** A snapshot of an end where jobs go out: `push`, or `request`, whose jobs are requests. */
+export interface PushStats {
+  /** Where it listens, with the ports that the system chose. */
+  bound: string[]
+  /** Who is connected. */
+  peers: PeerStats[]
+  /** Jobs that are accepted and wait for a worker. */
+  queued: number
+  /** What they count against `highWaterMark.bytes`. */
+  queuedBytes: number
+  /** Jobs that zeropipe workers have and did not acknowledge yet. */
+  inFlight: number
+  /** What they count in bytes. */
+  inFlightBytes: number
+  /** Jobs that have been delivered, or requests that have been answered. */
+  done: number
+  /** How often a job was sent again after an attempt had failed. */
+  redelivered: number
+  /** Jobs that were given up after `maxAttempts`. */
+  dead: number
+}
+
+/** A snapshot of an end where jobs come in: `pull`, or `reply`, whose jobs are requests. */
+export interface PullStats {
+  /** Where it listens, with the ports that the system chose. */
+  bound: string[]
+  /** Who is connected. */
+  peers: PeerStats[]
+  /** Jobs that have been received, without those that went back unstarted. */
+  received: number
+}
+
 /** A snapshot of a pipe, taken without waiting. */
 export interface PipeStats {
-  push: {
-    /** Where it listens, with the ports that the system chose. */
-    bound: string[]
-    /** Who is connected. */
-    peers: PeerStats[]
-    /** Jobs that are accepted and wait for a worker. */
-    queued: number
-    /** What they count against `highWaterMark.bytes`. */
-    queuedBytes: number
-    /** Jobs that zeropipe workers have and did not acknowledge yet. */
-    inFlight: number
-    /** What they count in bytes. */
-    inFlightBytes: number
-    /** Jobs that have been delivered. */
-    done: number
-    /** How often a job was sent again after an attempt had failed. */
-    redelivered: number
-    /** Jobs that were given up after `maxAttempts`. */
-    dead: number
-  }
-  pull: {
-    /** Where it listens, with the ports that the system chose. */
-    bound: string[]
-    /** Who is connected. */
-    peers: PeerStats[]
-    /** Jobs that have been received, without those that went back unstarted. */
-    received: number
-  }
+  push: PushStats
+  pull: PullStats
+  request: PushStats
+  reply: PullStats
 }
+
+/** One of the ends of a pipe. */
+export type End = 'push' | 'pull' | 'request' | 'reply'
 
 /** The events of a pipe, by name. */
 export interface PipeEvents {
   /** An end listens. */
-  listening: [event: { end: 'push' | 'pull', address: string }]
+  listening: [event: { end: End, address: string }]
   /** A peer has shaken hands. */
-  join: [event: { end: 'push' | 'pull', address: string, identity: string, flow: boolean }]
+  join: [event: { end: End, address: string, identity: string, flow: boolean }]
   /** A peer is gone. */
-  leave: [event: { end: 'push' | 'pull', address: string, identity: string, flow: boolean, code: string, reason: string }]
+  leave: [event: { end: End, address: string, identity: string, flow: boolean, code: string, reason: string }]
   /**
    * A connection was ended because of what the peer is or did: a handshake that failed, a protocol that was broken, a
-   * message over the limit. `code` is one of `ERR_ZEROPIPE_NOT_ZMTP`, `ERR_ZEROPIPE_INCOMPATIBLE_PEER`,
+   * message over the limit; or a message was ignored, because it is no request. `code` is one of `ERR_ZEROPIPE_NOT_ZMTP`, `ERR_ZEROPIPE_INCOMPATIBLE_PEER`,
    * `ERR_ZEROPIPE_PROTOCOL`, `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_TIMEOUT`,
    * `ERR_ZEROPIPE_DISCONNECTED`, or the system's.
    */
-  refused: [event: { end: 'push' | 'pull', address: string, code: string, reason: string }]
+  refused: [event: { end: End, address: string, code: string, reason: string }]
   /**
    * A job has failed `maxAttempts` times and is given up. Told where it was pushed, with an error of the code
    * `ERR_ZEROPIPE_JOB_FAILED` that says what the last worker said; of jobs from a pusher that does not acknowledge, where the
-   * handler ran, with what it rejected with. Without a listener it is a process warning.
+   * handler ran, with what it rejected with. So are requests whose handler has failed and whose requester can't be told. Without a
+   * listener it is a process warning.
    */
   dead: [event: { job: Message, id: string, attempt: number, error: unknown }]
 }
@@ -242,11 +259,50 @@ export interface Pipe {
   pull (handler: (job: Message, info: JobInfo) => unknown, options?: PullOptions & { concurrency?: number }): Promise<void>
 
   /**
-   * Opens every end that the pipe has and resolves when each bind listens; asked for `pullers` or `pushers`, when that
-   * many are connected too. (Of a pipe with one address for both ends, asking for one side's peers opens only the end
-   * that they connect to.)
+   * Asks: hands over a request, which is a job like those of `push`, and resolves with the frames of the reply. Many may be open at a
+   * time; each reply comes to who has asked, whatever the order. The first call opens the end.
+   *
+   * Where both ends are zeropipe, a request whose worker dies goes to another, at least once and at most `maxAttempts` times, and
+   * the error of a handler comes here, with its `message` and its `code` (`ERR_ZEROPIPE_JOB_FAILED` if that is no string). A REP or
+   * ROUTER of another library can do neither: choose a `timeout`.
+   *
+   * Rejects with `ERR_ZEROPIPE_TIMEOUT` after `timeout` milliseconds (default: never), with `signal.reason`, with
+   * `ERR_ZEROPIPE_CLOSED` if the pipe is closed before the reply has come, with `ERR_ZEROPIPE_JOB_FAILED` if `maxAttempts` workers
+   * have died, or as `push` does. A request that nobody waits for any more is not sent to a worker; one that has begun is not stopped.
+   * One that is open keeps the process alive.
+   *
+   * On the wire it is the message of a DEALER with an envelope of two frames (RFC 28, section "REQ": an address, by which
+   * replies are told apart, and the empty delimiter), so REP and ROUTER peers of any ZeroMQ fit. Those two frames count: 140 bytes and
+   * 2 of the 1,024 frames.
+   *
+   * @example
+   * const [answer] = await request('2 + 3', { timeout: 5_000 })
    */
-  ready (options?: { pullers?: number, pushers?: number, signal?: AbortSignal }): Promise<void>
+  request (job: MessageLike | MessageLike[], options?: { signal?: AbortSignal, timeout?: number }): Promise<Message>
+
+  /**
+   * Answers: calls `handler` for each request, at most `concurrency` (default 1) at a time, and sends what it returns, or resolves
+   * to, back to who has asked. `undefined` is no reply: return `null` for an empty one. If it throws, or its promise rejects, the
+   * request rejects with that error's `message` and `code`; a requester of another library can't be told (event `dead`).
+   * Several processes, and several calls, share the requests; each goes to one of them.
+   *
+   * Resolves when the pipe is closed, rejects with `signal.reason` when that is aborted, in both cases once the running handlers have
+   * settled and their replies are on their way.
+   *
+   * A ROUTER on the wire (RFC 28): REQ and DEALER peers of any ZeroMQ fit. A message without an empty frame before its body is no
+   * request: it is ignored, and told by the event `refused`.
+   *
+   * @example
+   * await reply(async ([path]) => await readFile(path.toString()))
+   */
+  reply (handler: (job: Message, info: JobInfo) => MessageLike | MessageLike[] | Promise<MessageLike | MessageLike[]>, options?: PullOptions & { concurrency?: number }): Promise<void>
+
+  /**
+   * Opens every end that the pipe has and resolves when each bind listens; asked for `pullers`, `pushers`, `repliers` or
+   * `requesters`, when that many are connected too. (A pipe with one address for all its ends opens those whose peers are asked for,
+   * else push and pull.)
+   */
+  ready (options?: { pullers?: number, pushers?: number, repliers?: number, requesters?: number, signal?: AbortSignal }): Promise<void>
 
   /** Resolves when everything pushed so far is delivered, or dead. Awaited in the loop body that has such a job in hand, it waits for ever. */
   drain (options?: { signal?: AbortSignal }): Promise<void>
@@ -255,8 +311,8 @@ export interface Pipe {
   stats (): PipeStats
 
   /**
-   * Closes: later pushes reject, earlier ones are delivered for at most `linger` milliseconds (default: the pipe's), then
-   * loops end (`done: true`). Doesn't wait for a loop body or handler of this pipe, so it can be called inside one: their
+   * Closes: later pushes and requests reject, earlier ones are delivered and answered for at most `linger` milliseconds (default: the
+   * pipe's), then loops end (`done: true`). Doesn't wait for a loop body or handler of this pipe, so it can be called inside one: their
    * job stays theirs until they are done with it, and what the pipe has sent to itself they go on with. What `linger` gives
    * up is told by a process warning (`ZEROPIPE_GAVE_UP`).
    */
@@ -278,8 +334,8 @@ export interface Pipe {
  *
  * An endpoint is `tcp://host:port` (an IPv6 address in brackets; `*` for every address of this machine), `ipc://path`,
  * `ipc://@abstract` (Linux) or `inproc://name` (across the threads of this process). One address alone means: push
- * binds it, pull connects to it (a wildcard host is localhost to the connecting side). Either end can bind or connect,
- * to many addresses at once.
+ * binds it and pull connects to it, or else reply binds it and request connects to it (a wildcard host is localhost to the
+ * connecting side). Every end can bind or connect, to many addresses at once.
  *
  * Wrong options are an error of each later call: `ERR_ZEROPIPE_INVALID_ENDPOINT` or `ERR_ZEROPIPE_INVALID_OPTION`.
  *
@@ -291,11 +347,14 @@ export function pipe (options?: string | PipeOptions): Pipe
 
 /*
  * The default pipe: one per process, shared by all its threads. `push` binds tcp://127.0.0.1:7777 and `pull` connects to
- * tcp://localhost:7777, or both use the address in the environment variable ZEROPIPE_ENDPOINT. Closed, it opens again at
- * the next call.
+ * tcp://localhost:7777; `reply` binds tcp://127.0.0.1:7778 and `request` connects to tcp://localhost:7778. The environment variable
+ * ZEROPIPE_ENDPOINT names another address for all of them, ZEROPIPE_REQUEST_ENDPOINT one for requests. Closed, it opens again at the
+ * next call.
  */
 export const push: Pipe['push']
 export const pull: Pipe['pull']
+export const request: Pipe['request']
+export const reply: Pipe['reply']
 export const ready: Pipe['ready']
 export const drain: Pipe['drain']
 export const stats: Pipe['stats']

@@ -9,7 +9,9 @@ import { until } from './helpers/until.mjs'
 const limit = { timeout: 10_000 }
 const nothing = {
   push: { bound: [], peers: [], queued: 0, queuedBytes: 0, inFlight: 0, inFlightBytes: 0, done: 0, redelivered: 0, dead: 0 },
-  pull: { bound: [], peers: [], received: 0 }
+  pull: { bound: [], peers: [], received: 0 },
+  request: { bound: [], peers: [], queued: 0, queuedBytes: 0, inFlight: 0, inFlightBytes: 0, done: 0, redelivered: 0, dead: 0 },
+  reply: { bound: [], peers: [], received: 0 }
 }
 
 test('before the first call stats are empty, and asking opens nothing', limit, async t => {

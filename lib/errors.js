@@ -7,6 +7,9 @@ const code = Object.freeze({
   INVALID_JOB: 'ERR_ZEROPIPE_INVALID_JOB',
   INVALID_OPTION: 'ERR_ZEROPIPE_INVALID_OPTION',
   MESSAGE_TOO_LARGE: 'ERR_ZEROPIPE_MESSAGE_TOO_LARGE',
+  JOB_FAILED: 'ERR_ZEROPIPE_JOB_FAILED',
+  TIMEOUT: 'ERR_ZEROPIPE_TIMEOUT',
+  PROTOCOL: 'ERR_ZEROPIPE_PROTOCOL',
   INTERNAL: 'ERR_ZEROPIPE_INTERNAL'
 })
 
@@ -15,14 +18,17 @@ function makeError (code, text) {
   return Object.assign(new Error(text), { code })
 }
 
-/** What helps where the system's own words don't. */
+/** What helps where the system's own words don't: an address that is in use, by the end that was to be bound there. */
 const cures = {
-  EADDRINUSE: 'another process pushes here; let the worker bind: pipe({ push: { connect }, pull: { bind } })'
+  push: 'another process pushes here; let the worker bind: pipe({ push: { connect }, pull: { bind } })',
+  pull: 'another process pulls here; let it be one, or the pusher bind: pipe({ push: { bind }, pull: { connect } })',
+  request: 'another process requests here; let the worker bind: pipe({ request: { connect }, reply: { bind } })',
+  reply: 'another process replies here; let the requester bind: pipe({ request: { bind }, reply: { connect } })'
 }
 
-/** An error that the engine told. */
-function fromEngine ({ code, text }) {
-  return makeError(code, cures[code] === undefined ? text : `${text} (${cures[code]})`)
+/** An error that the engine told, about an end if it was to be opened. */
+function fromEngine ({ code, text }, end) {
+  return makeError(code, code === 'EADDRINUSE' && end !== undefined ? `${text} (${cures[end]})` : text)
 }
 
 const count = jobs => `${jobs} ${jobs === 1 ? 'job' : 'jobs'}`

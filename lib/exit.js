@@ -57,14 +57,14 @@ function startPatience (session, ifAlone) {
 }
 
 function complain (session, ifAlone) {
-  const { pushBound, pushPeers } = session.native.stats()
-  if (ifAlone && pushPeers.length > 0) return
-  const where = pushBound.length > 0 ? pushBound.join(', ') : session.options.address
-  const jobs = session.undelivered() + session.waiting.jobs
+  const { bound, peers } = session.native.stats().push
+  if (ifAlone && peers.length > 0) return
+  const where = bound.length > 0 ? bound.join(', ') : session.options.address
+  const jobs = session.undelivered() + session.pushEnd.waiting.jobs
   if (jobs === 0 || hasWarned) return
   hasWarned = true
   warn('ZEROPIPE_WAITING',
-    `${count(jobs)} waiting at ${where} for ${pushPeers.length === 0 ? 'a worker to connect' : 'a worker with room'}; ` +
+    `${count(jobs)} waiting at ${where} for ${peers.length === 0 ? 'a worker to connect' : 'a worker with room'}; ` +
     'the process stays until all is delivered: bound that with the option linger (milliseconds)')
 }
 

@@ -12,9 +12,10 @@ const PAUSE = 100
 const LONGEST_PAUSE = 30_000
 
 class Handlers {
-  /** `session` has an open pull end; `dead(event)` is told of jobs that were tried here too often. */
-  constructor (session, handler, { concurrency, signal, prefetch }, dead) {
+  /** `session` has its end `side` open: 'pull' or 'reply'. `dead(event)` is told of jobs that were tried here too often. */
+  constructor (session, side, handler, { concurrency, signal, prefetch }, dead) {
     this.session = session
+    this.side = side
     this.reference = { deref: () => this }
     this.handler = handler
     this.concurrency = concurrency
@@ -33,19 +34,17 @@ class Handlers {
     this.settled = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }))
     this.take = job => {
       this.isWaiting = false
-      this.run(this.entry(job))
+      const entry = this.entry(job)
+      if (entry !== null) this.run(entry)
       this.fill()
     }
-    /** Tells of all that is done: at the end of the tick, or at once if the process ends. */
-    this.settleNow = () => {
-      if (this.done.length > 0) this.unpacker.consumer.done(Float64Array.from(this.done.splice(0)))
-    }
+    this.tick = () => this.settleNow()
     this.forgetSignal = onAbort(signal, () => this.end())
   }
 
   /** Runs until the pipe is closed or the signal aborts; then the handlers that run may finish. */
   async start () {
-    this.unpacker = this.session.join(this, this.prefetch, false)
+    this.unpacker = this.session.join(this, this.side, this.prefetch, false)
     if (this.unpacker === null) this.isOver = true
     this.session.hold()
     this.fill()
@@ -85,11 +84,13 @@ class Handlers {
   }
 
   nextEntry () {
-    const job = this.unpacker.next()
-    return job === undefined ? undefined : this.entry(job)
+    for (let job; (job = this.unpacker.next()) !== undefined;) {
+      const entry = this.entry(job)
+      if (entry !== null) return entry
+    }
   }
 
-  /** A job with what is known of it, and its number until it is settled. */
+  /** A job with what is known of it, and its number until it is settled; null if it is none for a handler. */
   entry (job) {
     return { job, info: this.unpacker.info(), number: this.unpacker.begun - 1 }
   }
@@ -111,8 +112,7 @@ class Handlers {
   async run (entry) {
     this.running++
     try {
-      await this.handler(entry.job, entry.info)
-      this.succeeded(entry)
+      this.succeeded(entry, await this.handler(entry.job, entry.info))
     } catch (error) {
       this.failed(entry, error)
     }
@@ -123,7 +123,12 @@ class Handlers {
 
   succeeded ({ number }) {
     if (number === undefined) return
-    if (this.done.push(number) === 1) process.nextTick(this.settleNow)
+    if (this.done.push(number) === 1) process.nextTick(this.tick)
+  }
+
+  /** Tells of all that is done: at the end of the tick, or at once if the process ends. */
+  settleNow () {
+    if (this.done.length > 0) this.unpacker.consumer.done(Float64Array.from(this.done.splice(0)))
   }
 
   failed ({ job, info, number }, error) {

@@ -161,7 +161,7 @@ class Loop {
       return
     }
     if (this.isOver) return
-    this.unpacker = this.session.join(this, this.prefetch, true)
+    this.unpacker = this.session.join(this, 'pull', this.prefetch, true)
     if (this.unpacker === null) return this.end() // closed meanwhile
     this.unpacker.slots = this.shape.slots ?? 1
     for (let left = this.waiting.length; left > 0; left--) this.await()

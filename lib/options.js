@@ -4,7 +4,17 @@ const { inspect } = require('node:util')
 const { endpointProblem } = require('../binding.js')
 const { code, makeError } = require('./errors.js')
 
-const DEFAULT_ENDPOINT = { bind: 'tcp://127.0.0.1:7777', connect: 'tcp://localhost:7777' }
+const DEFAULT_ENDPOINT = {
+  jobs: { bind: 'tcp://127.0.0.1:7777', connect: 'tcp://localhost:7777' },
+  requests: { bind: 'tcp://127.0.0.1:7778', connect: 'tcp://localhost:7778' }
+}
+/** The ends of a pipe, each with the pattern that it belongs to and whether a single address means that it binds. */
+const ENDS = {
+  push: { pattern: 'jobs', binds: true },
+  pull: { pattern: 'jobs', binds: false },
+  request: { pattern: 'requests', binds: false },
+  reply: { pattern: 'requests', binds: true }
+}
 const MEBIBYTE = 1 << 20
 /** A slab's bytes and a frame's ends are counted in 31 bits. */
 const MAX_MESSAGE_SIZE = 2 ** 31 - 1
@@ -68,38 +78,60 @@ function sites (name, value, binds) {
   return found
 }
 
+/** Where each end binds and connects when there is one address for all of them, or none: then the environment's or the default. */
+function wholeSites (address) {
+  const environment = {
+    jobs: process.env.ZEROPIPE_ENDPOINT || undefined,
+    requests: process.env.ZEROPIPE_REQUEST_ENDPOINT || process.env.ZEROPIPE_ENDPOINT || undefined
+  }
+  const found = {}
+  for (const [end, { pattern, binds }] of Object.entries(ENDS)) {
+    const single = address ?? environment[pattern]
+    if (single !== undefined) endpoint(single, false)
+    const { bind, connect } = single === undefined ? DEFAULT_ENDPOINT[pattern] : { bind: single, connect: single }
+    found[end] = binds ? { bind: [bind], connect: [] } : { bind: [], connect: [connect] }
+  }
+  return found
+}
+
+/** Where those bind and connect that were given. */
+function givenSites (options) {
+  const found = {}
+  for (const [end, { binds }] of Object.entries(ENDS)) found[end] = sites(end, options[end], binds)
+  return found
+}
+
 /** Everything about a pipe, complete, or an error with its code. */
 function pipeOptions (given) {
   const address = typeof given === 'string' ? given : undefined
   const options = address !== undefined ? {} : given === undefined ? {} : given
-  checkKeys(options, ['push', 'pull', 'highWaterMark', 'maxMessageSize', 'linger', 'maxAttempts', 'ackTimeout', 'heartbeat', 'identity'], 'pipe')
+  checkKeys(options, [...Object.keys(ENDS), 'highWaterMark', 'maxMessageSize', 'linger', 'maxAttempts', 'ackTimeout', 'heartbeat', 'identity'], 'pipe')
   const { highWaterMark = {}, heartbeat = {}, identity = DEFAULTS.identity } = options
   checkKeys(highWaterMark, ['messages', 'bytes'], 'highWaterMark')
   checkKeys(heartbeat, ['interval', 'timeout'], 'heartbeat')
   if (typeof identity !== 'string' || Buffer.byteLength(identity) > 255) {
     throw invalid('identity', identity, 'a string of at most 255 bytes')
   }
-  const usesDefault = address === undefined && options.push === undefined && options.pull === undefined
-  const single = address ?? (usesDefault ? process.env.ZEROPIPE_ENDPOINT || undefined : undefined)
-  const isDefault = usesDefault && single === undefined
-  const whole = single !== undefined || isDefault
-  if (single !== undefined) endpoint(single, false)
-  const push = whole ? { bind: [single ?? DEFAULT_ENDPOINT.bind], connect: [] } : sites('push', options.push, true)
-  const pull = whole ? { bind: [], connect: [single ?? DEFAULT_ENDPOINT.connect] } : sites('pull', options.pull, false)
+  const isWhole = address !== undefined || Object.keys(ENDS).every(end => options[end] === undefined)
+  const ends = isWhole ? wholeSites(address) : givenSites(options)
   return {
-    pushes: push.bind.length + push.connect.length > 0,
-    pulls: pull.bind.length + pull.connect.length > 0,
-    /** One address for both ends, so that it is the first call that tells which end is meant. */
-    isSingle: whole,
-    address: single ?? [...new Set([push, pull].flatMap(({ bind, connect }) => [...bind, ...connect]))].join(', '),
+    /** Which ends it has. */
+    ends: Object.keys(ends).filter(end => ends[end].bind.length + ends[end].connect.length > 0),
+    /** One address for all ends, so that it is the first call that tells which end is meant. */
+    isSingle: isWhole,
+    address: address ?? [...new Set(Object.values(ends).flatMap(({ bind, connect }) => [...bind, ...connect]))].join(', '),
     linger: number('linger', options.linger, DEFAULTS.linger, 0, Infinity, false),
     maxAttempts: number('maxAttempts', options.maxAttempts, DEFAULTS.maxAttempts, 1, 2 ** 31),
     maxMessageSize: number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE),
     native: {
-      pushBind: push.bind,
-      pushConnect: push.connect,
-      pullBind: pull.bind,
-      pullConnect: pull.connect,
+      pushBind: ends.push.bind,
+      pushConnect: ends.push.connect,
+      pullBind: ends.pull.bind,
+      pullConnect: ends.pull.connect,
+      requestBind: ends.request.bind,
+      requestConnect: ends.request.connect,
+      replyBind: ends.reply.bind,
+      replyConnect: ends.reply.connect,
       maxWaitingJobs: number('highWaterMark.messages', highWaterMark.messages, DEFAULTS.highWaterMark.messages, 1, 2 ** 32),
       maxWaitingBytes: number('highWaterMark.bytes', highWaterMark.bytes, DEFAULTS.highWaterMark.bytes, 1, 2 ** 48),
       maxMessageSize: number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE),
@@ -128,7 +160,13 @@ const closeOptions = given => callOptions('close', given, { linger: value => num
 const readyOptions = given => callOptions('ready', given, {
   pullers: value => number('pullers', value, undefined, 0, 2 ** 31),
   pushers: value => number('pushers', value, undefined, 0, 2 ** 31),
+  repliers: value => number('repliers', value, undefined, 0, 2 ** 31),
+  requesters: value => number('requesters', value, undefined, 0, 2 ** 31),
   signal
+})
+const requestOptions = given => callOptions('request', given, {
+  signal,
+  timeout: value => number('timeout', value, undefined, 0, 2 ** 31 - 1, false)
 })
 
 /** What all forms of pull have. */
@@ -145,9 +183,9 @@ const loopOptions = given => callOptions('pull', given, {
     return value === true
   }
 })
-const handlerOptions = given => callOptions('pull', given, {
+const handlerOptions = (what, given) => callOptions(what, given, {
   ...pullChecks,
   concurrency: value => number('concurrency', value, 1, 1, 2 ** 31)
 })
 
-module.exports = { pipeOptions, pushOptions, drainOptions, closeOptions, readyOptions, loopOptions, handlerOptions }
+module.exports = { pipeOptions, pushOptions, drainOptions, closeOptions, readyOptions, loopOptions, handlerOptions, requestOptions }

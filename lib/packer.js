@@ -4,14 +4,11 @@
 // is idle, when it is full, or at the end of the tick, whichever comes first.
 
 const { code, makeError } = require('./errors.js')
+const { FRAMES, MORE } = require('./slicer.js')
 const { isDue, nextTurn, begin } = require('./turn.js')
 
 /** Bytes of a slab. A job of this size or more travels alone. */
 const SLAB = 64 * 1024
-/** Frames of a slab. */
-const FRAMES = 4096
-/** Set in an end when more frames of the same job follow. */
-const MORE = 2 ** 31
 const MAX_FRAMES = 1024
 /** What a frame beyond the first counts against limits, besides its bytes. */
 const FRAME_COST = 64
@@ -182,13 +179,15 @@ function toFrame (value) {
   throw invalidJob(Array.isArray(value) ? 'an array within an array' : typeof value === 'object' ? 'an object' : typeof value)
 }
 
-/** Checks a job: its frames, their bytes, and what they count. Throws an error with its code. */
-function checkJob (job, maxMessageSize) {
+/** Checks a job: its frames, those of an envelope before them, their bytes, and what they count. Throws an error with its code. */
+function checkJob (job, maxMessageSize, envelope = []) {
   if (Array.isArray(job) && job.length === 0) throw invalidJob('an empty array')
-  if (Array.isArray(job) && job.length > MAX_FRAMES) {
-    throw makeError(code.MESSAGE_TOO_LARGE, `a job of ${job.length} frames is over the limit of ${MAX_FRAMES}`)
+  if (Array.isArray(job) && envelope.length + job.length > MAX_FRAMES) {
+    throw makeError(code.MESSAGE_TOO_LARGE, `a job of ${job.length} frames is over the limit of ${MAX_FRAMES - envelope.length}`)
   }
-  const frames = Array.isArray(job) ? Array.from(job, toFrame) : [toFrame(job)]
+  const frames = [...envelope]
+  if (Array.isArray(job)) for (const frame of job) frames.push(toFrame(frame))
+  else frames.push(toFrame(job))
   let bytes = 0
   for (const frame of frames) bytes += typeof frame === 'string' ? Buffer.byteLength(frame) : frame.length
   const cost = bytes + (frames.length - 1) * FRAME_COST

@@ -8,7 +8,8 @@ const { aborting, onAbort } = require('./abort.js')
 const { code, makeError, warn } = require('./errors.js')
 const { Handlers } = require('./handlers.js')
 const { Loop, shapes } = require('./loop.js')
-const { closeOptions, drainOptions, handlerOptions, loopOptions, pipeOptions, pushOptions, readyOptions } = require('./options.js')
+const { closeOptions, drainOptions, handlerOptions, loopOptions, pipeOptions, pushOptions, readyOptions, requestOptions } = require('./options.js')
+const { Repliers } = require('./repliers.js')
 const { Session } = require('./session.js')
 
 /** A pipe of its own: one session, from the first call to its close. */
@@ -36,7 +37,7 @@ function makePipe (readOptions, makeNative) {
 
   function enterEnd (end) {
     const session = enter()
-    if (end === 'push' ? !session.options.pushes : !session.options.pulls) {
+    if (!session.options.ends.includes(end)) {
       throw makeError(code.INVALID_OPTION, `this pipe has no ${end} end: give it one with pipe({ ${end}: … })`)
     }
     return session
@@ -68,11 +69,27 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function pullByHandler (handler, given) {
-    const callOptions = handlerOptions(given)
-    callOptions.signal?.throwIfAborted()
-    const session = enterEnd('pull')
-    await aborting(session.open('pull'), callOptions.signal)
-    await new Handlers(session, handler, callOptions, dead).start()
+    const callOptions = handlerOptions('pull', given)
+    const session = await enterToHandle('pull', callOptions)
+    await new Handlers(session, 'pull', handler, callOptions, dead).start()
+  }
+
+  async function request (job, callOptions) {
+    return await enterEnd('request').request(job, requestOptions(callOptions))
+  }
+
+  async function reply (handler, given) {
+    if (typeof handler !== 'function') throw makeError(code.INVALID_OPTION, 'reply needs a handler: a function that is given a request and returns the reply')
+    const callOptions = handlerOptions('reply', given)
+    const session = await enterToHandle('reply', callOptions)
+    await new Repliers(session, handler, callOptions, dead, event => events.emit('refused', event)).start()
+  }
+
+  async function enterToHandle (end, { signal }) {
+    signal?.throwIfAborted()
+    const session = enterEnd(end)
+    await aborting(session.open(end), signal)
+    return session
   }
 
   function dead (event) {
@@ -82,24 +99,25 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function ready (given) {
-    const { pullers, pushers, signal } = readyOptions(given)
+    const { pullers, pushers, repliers, requesters, signal } = readyOptions(given)
     signal?.throwIfAborted()
     const session = enter()
-    const { pushes, pulls, isSingle } = session.options
-    // A pipe of one address doesn't say which end is meant; to ask for the other side's peers does.
-    const asksOne = isSingle && (pullers === undefined) !== (pushers === undefined)
-    const opens = []
-    if (pushes && (!asksOne || pullers !== undefined)) opens.push(session.open('push'))
-    if (pulls && (!asksOne || pushers !== undefined)) opens.push(session.open('pull'))
-    await aborting(Promise.all(opens), signal)
-    await aborting(joined(session, pullers ?? 0, pushers ?? 0, signal), signal)
+    /** By the end that they connect to. */
+    const wanted = { push: pullers, pull: pushers, request: repliers, reply: requesters }
+    const asked = Object.keys(wanted).filter(end => wanted[end] !== undefined)
+    asked.forEach(enterEnd)
+    // A pipe of one address doesn't say which ends are meant; to ask for the peers of one does.
+    const { ends, isSingle } = session.options
+    const opens = !isSingle ? ends : asked.length > 0 ? asked : ['push', 'pull']
+    await aborting(Promise.all(opens.map(end => session.open(end))), signal)
+    await aborting(joined(session, asked.map(end => [end, wanted[end]]), signal), signal)
   }
 
-  /** Resolves when that many peers are connected. */
-  async function joined (session, pullers, pushers, signal) {
+  /** Resolves when that many peers of each end are connected. */
+  async function joined (session, wanted, signal) {
     const isEnough = () => {
-      const { pushPeers, pullPeers } = session.native.stats()
-      return pushPeers.length >= pullers && pullPeers.length >= pushers
+      const stats = session.native.stats()
+      return wanted.every(([end, count]) => stats[end].peers.length >= count)
     }
     const forget = onAbort(signal, () => session.tellWatchers())
     session.hold()
@@ -125,13 +143,16 @@ function makePipe (readOptions, makeNative) {
 
   function stats () {
     // What is still in the slab counts as well.
-    session?.packer?.flush()
-    return toStats(session?.native.stats())
+    session?.pushEnd.flush()
+    session?.requests?.end.flush()
+    return session === null ? nothing() : session.native.stats()
   }
 
   const pipe = {
     push,
     pull,
+    request,
+    reply,
     ready,
     drain,
     stats,
@@ -144,17 +165,11 @@ function makePipe (readOptions, makeNative) {
   return pipe
 }
 
-const NOTHING = {
-  pushBound: [], pushPeers: [], queued: 0, queuedBytes: 0, inFlight: 0, inFlightBytes: 0, done: 0, redelivered: 0, dead: 0,
-  pullBound: [], pullPeers: [], received: 0
-}
-
-function toStats (native = NOTHING) {
-  const { pushBound, pushPeers, pullBound, pullPeers, received, ...counts } = native
-  return {
-    push: { bound: pushBound, peers: pushPeers, ...counts },
-    pull: { bound: pullBound, peers: pullPeers, received }
-  }
+/** The stats of a pipe that nobody has used yet. */
+function nothing () {
+  const outgoing = () => ({ bound: [], peers: [], queued: 0, queuedBytes: 0, inFlight: 0, inFlightBytes: 0, done: 0, redelivered: 0, dead: 0 })
+  const incoming = () => ({ bound: [], peers: [], received: 0 })
+  return { push: outgoing(), pull: incoming(), request: outgoing(), reply: incoming() }
 }
 
 /** See index.d.ts. */

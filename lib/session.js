@@ -6,19 +6,17 @@
 const { aborting } = require('./abort.js')
 const { code, count, fromEngine, gaveUp, makeError, warn } = require('./errors.js')
 const exit = require('./exit.js')
-const { Packer, checkJob } = require('./packer.js')
-const { isDue, nextTurn } = require('./turn.js')
+const { checkJob } = require('./packer.js')
+const { PushEnd } = require('./push_end.js')
+const { Requests } = require('./requests.js')
 const { Unpacker } = require('./unpacker.js')
-const { WaitingLine } = require('./waiting_line.js')
 
 /** Bits of what the engine asks us to look at (`src/engine/event.rs`). */
 const ROOM = 1
 const JOBS = 2
 const MAIL = 4
 const RECALL = 8
-
-/** A worker that waits for room counts as waiting for itself when nothing has moved for so many milliseconds. */
-const LOCKED = 10
+const REPLIES = 16
 
 class Session {
   /**
@@ -31,17 +29,16 @@ class Session {
     this.again = again
     this.late = []
     this.native = makeNative(options.native, bits => loudly(() => this.look(bits)))
-    this.packer = null
-    this.waiting = new WaitingLine((job, isForced) => this.isPushOpen && this.putOrAwait(job, isForced))
-    this.opening = { push: null, pull: null }
-    this.isPushOpen = false
+    this.pushEnd = new PushEnd(this, 'push', jobs => this.comeTooLate(jobs))
+    /** Once there was one. */
+    this.requests = null
+    this.opening = { push: null, pull: null, request: null, reply: null }
     this.isClosing = false
     this.isClosed = false
     /** Our own close, if we made one; and the end, whoever made it. */
     this.closing = null
     this.until = Infinity
     this.lingerTimer = undefined
-    this.unlockTimer = undefined
     this.lingerOver = new Promise(resolve => { this.endLinger = resolve })
     this.over = new Promise(resolve => { this.endOver = resolve })
     this.questions = new Map()
@@ -65,41 +62,42 @@ class Session {
 
   /** The way of almost every job: a promise at once, or null if it needs a closer look. */
   pushFast (job) {
-    if (!this.isPushOpen || this.waiting.length > 0 || this.isClosing) return null
-    return typeof job === 'string' || job instanceof Uint8Array ? this.packer.push(job) : null
+    return this.pushEnd.pushFast(job)
   }
 
   /** Takes a job, now or when there is room. */
   async push (job, signal) {
     if (this.isClosing) throw this.closedError()
     signal?.throwIfAborted()
-    const checked = checkJob(job, this.options.maxMessageSize)
-    if (this.isPushOpen && this.waiting.length === 0 && this.packer.put(checked)) {
-      if (isDue()) await nextTurn()
-      return
-    }
-    const taken = this.waiting.join(checked, signal)
-    if (this.isPushOpen) this.waiting.serve()
-    else this.open('push').catch(() => {}) // all that wait are refused with the reason
-    this.hold()
-    try {
-      await taken
-    } finally {
-      this.release()
-    }
+    await this.pushEnd.push(checkJob(job, this.options.maxMessageSize), signal)
+  }
+
+  /** Asks; resolves with the reply. */
+  request (job, options) {
+    if (this.isClosing) throw this.closedError()
+    options.signal?.throwIfAborted()
+    this.requests ??= new Requests(this)
+    return this.requests.ask(job, options)
   }
 
   /** Opens an end, once; after a failure the next call tries again. */
   open (end) {
     if (this.isClosed) return Promise.reject(this.closedError())
-    this.opening[end] ??= this.ask(id => this.native.open(end === 'push', id)).then(
-      () => this.opened(end),
+    this.opening[end] ??= this.ask(id => this.native.open(end, id), end).then(
+      () => this.outgoing(end)?.opened(),
       error => {
         this.opening[end] = null
-        if (end === 'push') this.waiting.refuse(error)
+        this.outgoing(end)?.refuse(error)
         throw error
       })
     return this.opening[end]
+  }
+
+  outgoing (end) {
+    if (end === 'push') return this.pushEnd
+    if (end !== 'request') return undefined
+    this.requests ??= new Requests(this)
+    return this.requests.end
   }
 
   /** Resolves when everything pushed so far is delivered. */
@@ -123,11 +121,11 @@ class Session {
   }
 
   /** A loop or handler pool starts to take jobs: an unpacker of its own, or null if it is too late for that. */
-  join (user, prefetch, inOrder) {
+  join (user, end, prefetch, inOrder) {
     if (this.isClosed) return null
     this.users.add(user.reference)
     this.unsettled++
-    return new Unpacker(this.native, prefetch, inOrder)
+    return new Unpacker(this.native, end, prefetch, inOrder)
   }
 
   * eachUser () {
@@ -177,8 +175,8 @@ class Session {
 
   /** How many accepted jobs are not delivered, those still in the slab among them. */
   undelivered () {
-    this.packer?.flush()
-    return this.native.undelivered()
+    this.pushEnd.flush()
+    return this.pushEnd.native.undelivered()
   }
 
   /** Resolves when a peer has come or gone, or the pipe is closed. */
@@ -216,25 +214,27 @@ class Session {
 
   /** Not async: what is pushed after the call, however soon, is not waited for. */
   drainAll () {
-    if (this.isPushOpen && this.waiting.length === 0) return this.askToDrain()
+    const { isOpen, waiting } = this.pushEnd
+    if (isOpen && waiting.length === 0) return this.askToDrain()
     if (this.opening.push === null) return Promise.resolve()
     if (this.isClosed) return Promise.reject(this.closedError())
     let drained
     // In line, behind the pushes that wait. If those are refused because the end can't open, nothing is left.
-    const turn = this.waiting.join({ mark: () => { drained = this.askToDrain() } })
+    const turn = waiting.join({ mark: () => { drained = this.askToDrain() } })
     return turn.then(() => drained, error => { if (this.isClosed) throw error })
   }
 
   askToDrain () {
-    this.packer.flush()
+    this.pushEnd.flush()
     return this.ask(id => this.native.drain(id))
   }
 
   async finish () {
     const patience = exit.patience(this, false)
-    // Pushes that were made before still get in, if they do in time.
-    await Promise.race([this.waiting.settled(), this.lingerOver])
-    this.packer?.flush()
+    // Pushes and requests that were made before still get in, if they do in time.
+    const ends = [this.pushEnd, this.requests?.end].filter(end => end !== undefined)
+    await Promise.race([Promise.all(ends.map(end => end.waiting.settled())), this.lingerOver])
+    ends.forEach(end => end.flush())
     const finished = this.ask(id => this.native.close(Infinity, id))
     this.lingerOver.then(() => this.isClosed || this.ask(id => this.native.close(0, id)))
     this.over.then(() => clearTimeout(patience))
@@ -268,10 +268,9 @@ class Session {
   end () {
     if (this.isClosed) return 0
     this.isClosing = this.isClosed = true
-    this.isPushOpen = false
     clearTimeout(this.lingerTimer)
-    clearTimeout(this.unlockTimer)
-    this.waiting.refuse(this.closedError())
+    this.pushEnd.refuse(this.closedError())
+    this.requests?.refuse(this.closedError())
     let lost = 0
     for (const user of [...this.eachUser()]) lost += user.end()
     this.tellWatchers()
@@ -281,40 +280,8 @@ class Session {
     return lost
   }
 
-  opened (end) {
-    if (end === 'pull') return
-    this.packer = new Packer(this.native, this.options.maxMessageSize, jobs => this.comeTooLate(jobs))
-    this.isPushOpen = true
-    this.waiting.serve()
-  }
-
-  putOrAwait (job, isForced) {
-    if (job.mark !== undefined) {
-      job.mark()
-      return true
-    }
-    if (this.packer.put(job, isForced)) return true
-    this.unlockTimer ??= setTimeout(() => this.unlock(), LOCKED)
-    this.packer.flush()
-    this.native.awaitRoom()
-    // Jobs may have left between the two: then nobody would wake us.
-    return this.packer.put(job)
-  }
-
-  /**
-   * A worker that pushes to its own pipe, and waits for room that only it could make, would wait for ever. So where nothing but
-   * our own busy loops can take jobs, and nothing moves, one more is taken over the mark, again and again.
-   */
-  unlock (before) {
-    this.unlockTimer = undefined
-    if (this.waiting.length === 0 || !this.isPushOpen) return
-    const progress = this.native.ownProgress()
-    if (progress !== null && progress === before) this.waiting.force()
-    this.unlockTimer = setTimeout(() => this.unlock(progress ?? undefined), LOCKED)
-  }
-
-  /** Asks the engine; the answer comes by mail. */
-  ask (question) {
+  /** Asks the engine; the answer comes by mail. `end` is the one that it is about. */
+  ask (question, end) {
     if (this.isClosed) return Promise.reject(this.closedError())
     const id = ++this.lastQuestion
     this.hold()
@@ -322,7 +289,7 @@ class Session {
       this.questions.set(id, answer => {
         this.release()
         if (answer.code === '') resolve(answer)
-        else reject(fromEngine(answer))
+        else reject(fromEngine(answer, end))
       })
       question(id)
     })
@@ -330,7 +297,9 @@ class Session {
 
   look (bits) {
     if ((bits & MAIL) !== 0) this.readMail()
-    if ((bits & ROOM) !== 0) this.waiting.serve()
+    if ((bits & ROOM) !== 0) this.pushEnd.waiting.serve()
+    if ((bits & ROOM) !== 0) this.requests?.end.waiting.serve()
+    if ((bits & REPLIES) !== 0) this.requests.serve()
     if ((bits & JOBS) !== 0) for (const { unpacker } of [...this.eachUser()]) unpacker?.serve()
     if ((bits & RECALL) !== 0) for (const { unpacker } of this.eachUser()) unpacker?.recall()
   }

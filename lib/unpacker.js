@@ -5,13 +5,8 @@
 // jobs and knows what to send on.
 
 const { randomBytes } = require('node:crypto')
+const { Slicer } = require('./slicer.js')
 const { begin } = require('./turn.js')
-
-/** Set in an end when more frames of the same job follow. */
-const MORE = 2 ** 31
-/** What stands in the array of ends before the ends (`src/binding/pull_end.rs`). */
-const HEADER = 3
-const FRAMES = 4096
 
 /** The shared words (`src/engine/consumer.rs`): how many jobs were begun with, how many are done, whether to tell. */
 const BEGUN = 0
@@ -23,15 +18,11 @@ const nameless = randomBytes(8).toString('hex')
 let lastNameless = 0
 
 class Unpacker {
-  /** `prefetch` is a number or 'auto'; `inOrder` says that each job is done when the next is asked for. */
-  constructor (native, prefetch, inOrder) {
-    this.consumer = native.consumer(prefetch === 'auto' ? -1 : prefetch, inOrder)
+  /** `end` is 'pull' or 'reply'; `prefetch` a number or 'auto'; `inOrder` says that each job is done when the next is asked for. */
+  constructor (native, end, prefetch, inOrder) {
+    this.consumer = native.consumer(end, prefetch === 'auto' ? -1 : prefetch, inOrder)
     this.words = this.consumer.words()
-    this.ends = new Uint32Array(HEADER + FRAMES)
-    this.slab = null
-    this.start = 0
-    this.frame = HEADER
-    this.frames = HEADER
+    this.slicer = new Slicer()
     /** How many jobs were begun with: each job's number is this before it is sliced. */
     this.begun = 0
     /** Of the slab at hand, as far as it has been asked for: where its jobs come from, and what the id of job 0 would be. */
@@ -51,25 +42,9 @@ class Unpacker {
 
   /** Slices the next job off the slab, or off the next one. */
   slice () {
-    if (this.frame === this.frames && !this.refill()) return undefined
-    const end = this.ends[this.frame++]
+    if (this.slicer.isEmpty() && !this.refill()) return undefined
     this.words[BEGUN] = ++this.begun
-    const start = this.start
-    if (end >= MORE) return this.sliceMany(end)
-    this.start = end
-    return [this.slab.subarray(start, end)]
-  }
-
-  sliceMany (end) {
-    const frames = []
-    while (end >= MORE) {
-      frames.push(this.slab.subarray(this.start, end - MORE))
-      this.start = end - MORE
-      end = this.ends[this.frame++]
-    }
-    frames.push(this.slab.subarray(this.start, end))
-    this.start = end
-    return frames
+    return this.slicer.slice()
   }
 
   /** All jobs sliced so far are done. */
@@ -115,15 +90,15 @@ class Unpacker {
 
   /** Gives back what was not begun with: others can have it sooner. */
   recall () {
-    if (this.frame === this.frames) return
-    this.drop()
+    if (this.slicer.isEmpty()) return
+    this.slicer.drop()
     this.consumer.recall()
   }
 
   /** Takes no more; what was not begun with goes back. How many jobs are lost by that, which is only so on a closed pipe. */
   release () {
     if (this.isLeft) return 0
-    this.drop()
+    this.slicer.drop()
     return this.consumer.release()
   }
 
@@ -135,23 +110,15 @@ class Unpacker {
     this.consumer.leave()
   }
 
-  drop () {
-    this.slab = null
-    this.frame = this.frames = HEADER
-  }
-
   /** Takes the next slab; without one, and with somebody waiting, the engine wakes us when there is. */
   refill () {
     if (this.isLeft) return false
-    const slab = this.consumer.take(this.ends, this.takers.length > 0 ? Math.max(this.slots, this.takers.length) : 0)
+    const slab = this.consumer.take(this.slicer.ends, this.takers.length > 0 ? Math.max(this.slots, this.takers.length) : 0)
     if (slab === null) {
-      this.slab = null
+      this.slicer.drop()
       return false
     }
-    this.slab = slab
-    this.frames = HEADER + this.ends[0]
-    this.frame = HEADER + this.ends[1]
-    this.start = this.ends[2]
+    this.slicer.load(slab)
     this.source = null
     return true
   }

@@ -35,6 +35,18 @@ class WaitingLine {
     return taken
   }
 
+  /** Whether a job was in line, which it is no more: nobody hears of it. */
+  remove (job) {
+    const index = this.entries.findIndex(entry => entry.job === job)
+    if (index === -1) return false
+    const [{ forget, resolve }] = this.entries.splice(index, 1)
+    forget()
+    resolve()
+    // Those behind it may fit where it did not.
+    this.serve()
+    return true
+  }
+
   /** Takes as many as there is room for. */
   serve () {
     let taken = 0

@@ -20,6 +20,10 @@ pub struct Config {
     pub push: Sites,
     /// Where jobs come in.
     pub pull: Sites,
+    /// Where requests go out.
+    pub request: Sites,
+    /// Where requests come in, to be answered.
+    pub reply: Sites,
     /// Jobs that may wait in push.
     pub max_waiting_jobs: usize,
     /// What the jobs that wait in push may count ([`crate::batch::cost`]).
@@ -45,6 +49,8 @@ impl Default for Config {
         Self {
             push: Sites::default(),
             pull: Sites::default(),
+            request: Sites::default(),
+            reply: Sites::default(),
             max_waiting_jobs: 100_000,
             max_waiting_bytes: 64 << 20,
             max_message_size: 64 << 20,

@@ -19,7 +19,7 @@ use zeropipe::{
     engine::{
         consumer::{Taken, word},
         delivery::Fate,
-        event::{Event, Handle, Reply, Side},
+        event::{Callback, Event, Handle, Side},
         keeper,
         pipe::Pipe,
     },
@@ -51,7 +51,7 @@ impl Handle for Bell {
 fn open(config: Config, side: Side) -> Arc<Pipe> {
     let pipe = keeper::open(config, Arc::new(Bell::default())).expect("the I/O thread runs");
     let (sender, receiver) = std::sync::mpsc::channel();
-    pipe.open(side, Reply::new(move |answer| sender.send(answer).expect("somebody waits")));
+    pipe.open(side, Callback::new(move |answer| sender.send(answer).expect("somebody waits")));
     receiver.recv().expect("answered").expect("it opens");
     pipe
 }
@@ -81,7 +81,7 @@ fn consumers_that_leave_while_jobs_are_dealt_lose_none() {
     for (index, pusher) in pushers.iter().enumerate() {
         let first = JOBS / 2 * index as u32;
         for start in (first..first + JOBS / 2).step_by(1000) {
-            pusher.push.send(numbers(start..start + 1000)).expect("open");
+            pusher.pipeline.push.send(numbers(start..start + 1000)).expect("open");
         }
     }
 
@@ -94,23 +94,23 @@ fn consumers_that_leave_while_jobs_are_dealt_lose_none() {
                 let mut random = random::Random::new(seed);
                 while !over.load(SeqCst) {
                     let bell = Arc::new(Bell::default());
-                    let consumer = puller.pull.join(bell.clone(), None, true);
-                    if let Some(taken) = puller.pull.take(&consumer, 1) {
+                    let consumer = puller.pipeline.pull.join(bell.clone(), None, true);
+                    if let Some(taken) = puller.pipeline.pull.take(&consumer, 1) {
                         let begun = random.below(taken.jobs + 1);
                         consumer.words[word::BEGUN].store(begun as u32, SeqCst);
                         seen.lock().expect("no panic").extend(&read(&taken)[..begun]);
                     }
-                    puller.pull.leave(&consumer, Fate::Done);
+                    puller.pipeline.pull.leave(&consumer, Fate::Done);
                 }
             });
         }
         let bell = Arc::new(Bell::default());
-        let consumer = puller.pull.join(bell.clone(), None, true);
+        let consumer = puller.pipeline.pull.join(bell.clone(), None, true);
         let deadline = Instant::now() + Duration::from_secs(60);
         while seen.lock().expect("no panic").len() < JOBS as usize && Instant::now() < deadline {
             let words = &consumer.words;
             words[word::DONE].store(words[word::BEGUN].load(SeqCst), SeqCst);
-            match puller.pull.take(&consumer, 1) {
+            match puller.pipeline.pull.take(&consumer, 1) {
                 Some(taken) => {
                     words[word::BEGUN].fetch_add(taken.jobs as u32, SeqCst);
                     seen.lock().expect("no panic").extend(read(&taken));

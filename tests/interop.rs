@@ -94,7 +94,7 @@ async fn hand_over_to_crate(binder: Binder, address: &str, mix: &Mix, count: usi
         }
     };
     tokio::join!(push, pull);
-    assert_eq!((ours.pipe.push.done(), ours.pipe.push.waiting()), (count as u64, 0));
+    assert_eq!((ours.pipe.pipeline.push.done(), ours.pipe.pipeline.push.waiting()), (count as u64, 0));
     theirs.close().await;
     ours.close().await;
 }
@@ -117,7 +117,7 @@ async fn take_over_from_crate(binder: Binder, address: &str, mix: &Mix, count: u
             index += 1;
         }
     }
-    assert_eq!((index, ours.pipe.pull.received()), (count, count as u64));
+    assert_eq!((index, ours.pipe.pipeline.pull.received()), (count, count as u64));
     push.await.expect("the crate's task ends").close().await;
     ours.close().await;
 }

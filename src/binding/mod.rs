@@ -4,10 +4,12 @@
 //! Jobs cross in batches, never one by one; promises are made in JavaScript. What crosses back unasked is one
 //! coalesced nudge ([`wake`]), upon which JavaScript comes and takes what is there.
 
+mod asker;
 mod native_pipe;
 mod options;
 mod pull_end;
 mod push_end;
 mod shared_word;
+mod slab;
 mod stats;
 mod wake;

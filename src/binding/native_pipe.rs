@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread::sleep,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::Config,
     engine::{
+        asker::Asker,
         event::{Handle, Side},
         keeper,
         pipe::Pipe,
@@ -39,12 +40,18 @@ pub struct NativePipe {
 pub(super) struct Seat {
     pub(super) pipe: Arc<Pipe>,
     pub(super) wake: Arc<Wake>,
+    /// Once this thread has asked for something.
+    pub(super) asker: OnceLock<Arc<Asker>>,
     is_left: AtomicBool,
 }
 
 impl Seat {
     fn leave(&self) {
         if !self.is_left.swap(true, SeqCst) {
+            if let Some(asker) = self.asker.get() {
+                self.pipe.requests.askers.leave(asker);
+                self.pipe.requests.push.look();
+            }
             let handle: Arc<dyn Handle> = self.wake.clone();
             self.pipe.detach(&handle);
             self.wake.leave();
@@ -63,7 +70,8 @@ impl Drop for NativePipe {
 
 #[napi]
 impl NativePipe {
-    /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back.
+    /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back,
+    /// 16 replies.
     #[napi(constructor, catch_unwind)]
     pub fn new(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
         Self::sit(env, options, wake, keeper::open)
@@ -79,7 +87,7 @@ impl NativePipe {
         let config = options.config().map_err(to_napi)?;
         let wake = Wake::new(wake)?;
         let pipe = open(config, wake.clone()).map_err(to_napi)?;
-        let seat = Arc::new(Seat { pipe, wake, is_left: AtomicBool::new(false) });
+        let seat = Arc::new(Seat { pipe, wake, asker: OnceLock::new(), is_left: AtomicBool::new(false) });
         let at_end_of_thread = env.add_env_cleanup_hook(Arc::downgrade(&seat), |seat| {
             if let Some(seat) = seat.upgrade() {
                 seat.leave();
@@ -95,23 +103,23 @@ impl NativePipe {
         self.at_end_of_thread.take().map_or(Ok(()), |hook| env.remove_env_cleanup_hook(hook))
     }
 
-    /// Opens an end; the answer to `id` comes when it listens, or can't.
+    /// Opens an end, by its name; the answer to `id` comes when it listens, or can't.
     #[napi(catch_unwind)]
-    pub fn open(&self, pushes: bool, id: u32) {
-        let side = if pushes { Side::Push } else { Side::Pull };
-        self.seat.pipe.open(side, self.seat.wake.reply(id));
+    pub fn open(&self, end: String, id: u32) -> Result<()> {
+        self.seat.pipe.open(side(&end)?, self.seat.wake.answer(id));
+        Ok(())
     }
 
     /// The answer to `id` comes when everything sent so far is delivered.
     #[napi(catch_unwind)]
     pub fn drain(&self, id: u32) {
-        self.seat.pipe.drain(self.seat.wake.reply(id));
+        self.seat.pipe.drain(self.seat.wake.answer(id));
     }
 
     /// Closes after at most `linger` milliseconds; the answer to `id` says how many jobs were given up.
     #[napi(catch_unwind)]
     pub fn close(&self, linger: f64, id: u32) {
-        self.seat.pipe.close(Some(milliseconds(linger)), self.seat.wake.reply(id));
+        self.seat.pipe.close(Some(milliseconds(linger)), self.seat.wake.answer(id));
     }
 
     /// Takes events and answers that have arrived.
@@ -130,7 +138,7 @@ impl NativePipe {
     /// with nobody then. For the very end of a process only.
     #[napi(catch_unwind)]
     pub fn flush(&self, limit: f64) -> f64 {
-        let push = &self.seat.pipe.push;
+        let push = &self.seat.pipe.pipeline.push;
         let is_written = wait_until(limit, || push.is_written() || push.peers.read().is_empty());
         if is_written && push.waiting() == 0 { 0.0 } else { push.undelivered() as f64 }
     }
@@ -139,8 +147,8 @@ impl NativePipe {
     /// passed. For the very end of a process only.
     #[napi(catch_unwind)]
     pub fn tell_pushers(&self, limit: f64) {
-        let pull = &self.seat.pipe.pull;
-        wait_until(limit, || pull.is_told());
+        let pipe = &self.seat.pipe;
+        wait_until(limit, || pipe.pipeline.pull.is_told() && pipe.requests.pull.is_told());
     }
 
     /// Whether no other thread uses the pipe.
@@ -154,6 +162,11 @@ impl NativePipe {
     pub fn stats(&self) -> NativeStats {
         NativeStats::of(&self.seat.pipe)
     }
+}
+
+/// The end of that name.
+pub(super) fn side(name: &str) -> Result<Side> {
+    Side::named(name).ok_or_else(|| Error::from_reason(format!("there is no end {name:?}")))
 }
 
 /// Blocks until something is so, or for so many milliseconds; whether it is.

@@ -17,6 +17,10 @@ pub struct NativeOptions {
     pub push_connect: Vec<String>,
     pub pull_bind: Vec<String>,
     pub pull_connect: Vec<String>,
+    pub request_bind: Vec<String>,
+    pub request_connect: Vec<String>,
+    pub reply_bind: Vec<String>,
+    pub reply_connect: Vec<String>,
     pub max_waiting_jobs: f64,
     pub max_waiting_bytes: f64,
     pub max_message_size: f64,
@@ -32,8 +36,10 @@ impl NativeOptions {
     /// As the engine wants them.
     pub fn config(self) -> Result<Config, Error> {
         Ok(Config {
-            push: Sites { bind: endpoints(&self.push_bind)?, connect: endpoints(&self.push_connect)? },
-            pull: Sites { bind: endpoints(&self.pull_bind)?, connect: endpoints(&self.pull_connect)? },
+            push: sites(&self.push_bind, &self.push_connect)?,
+            pull: sites(&self.pull_bind, &self.pull_connect)?,
+            request: sites(&self.request_bind, &self.request_connect)?,
+            reply: sites(&self.reply_bind, &self.reply_connect)?,
             max_waiting_jobs: self.max_waiting_jobs as usize,
             max_waiting_bytes: self.max_waiting_bytes as usize,
             max_message_size: self.max_message_size as usize,
@@ -50,6 +56,10 @@ impl NativeOptions {
 /// A number of milliseconds; what no clock can hold is for ever.
 pub fn milliseconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number / 1000.0).unwrap_or(Duration::MAX)
+}
+
+fn sites(bind: &[String], connect: &[String]) -> Result<Sites, Error> {
+    Ok(Sites { bind: endpoints(bind)?, connect: endpoints(connect)? })
 }
 
 fn endpoints(texts: &[String]) -> Result<Vec<Endpoint>, Error> {

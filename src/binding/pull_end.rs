@@ -12,16 +12,13 @@ use napi::{
 use napi_derive::napi;
 
 use super::{
-    native_pipe::{NativePipe, Seat},
-    shared_word,
+    native_pipe::{NativePipe, Seat, side},
+    shared_word, slab,
 };
-use crate::engine::{consumer::Consumer, delivery::Fate};
-
-/// Up to here copying a slab is cheaper than lending it.
-const COPIED: usize = 4096;
-
-/// What stands in the array of ends before the ends.
-const HEADER: usize = 3;
+use crate::{
+    batch::Batch,
+    engine::{consumer::Consumer, delivery::Fate, event::Pattern, pull_port::PullPort},
+};
 
 /// Where a job comes from.
 #[napi(object, object_from_js = false)]
@@ -50,14 +47,19 @@ pub struct NativeConsumer {
 /// What is given up when the consumer, or its thread, goes.
 struct Place {
     seat: Arc<Seat>,
+    pattern: Pattern,
     consumer: Arc<Consumer>,
     is_left: AtomicBool,
 }
 
 impl Place {
+    fn port(&self) -> &PullPort {
+        &self.seat.pipe.ports(self.pattern).pull
+    }
+
     fn leave(&self, fate: Fate<'_>) {
         if !self.is_left.swap(true, SeqCst) {
-            self.seat.pipe.pull.leave(&self.consumer, fate);
+            self.port().leave(&self.consumer, fate);
         }
     }
 }
@@ -71,14 +73,14 @@ impl Drop for NativeConsumer {
 
 #[napi]
 impl NativePipe {
-    /// A new consumer. `prefetch` fixes how many jobs it has ahead, unless it is negative; `in_order` says that it is done
-    /// with its jobs in the order in which it got them.
+    /// A new consumer of jobs, or of requests. `prefetch` fixes how many jobs it has ahead, unless it is negative; `in_order` says
+    /// that it is done with its jobs in the order in which it got them.
     #[napi(catch_unwind)]
-    pub fn consumer(&self, env: Env, prefetch: f64, in_order: bool) -> Result<NativeConsumer> {
+    pub fn consumer(&self, env: Env, end: String, prefetch: f64, in_order: bool) -> Result<NativeConsumer> {
+        let (seat, pattern) = (Arc::clone(&self.seat), side(&end)?.pattern());
         let prefetch = (prefetch >= 0.0).then_some(prefetch as u32);
-        let consumer = self.seat.pipe.pull.join(self.seat.wake.clone(), prefetch, in_order);
-        let place =
-            Arc::new(Place { seat: Arc::clone(&self.seat), consumer, is_left: AtomicBool::new(false) });
+        let consumer = seat.pipe.ports(pattern).pull.join(seat.wake.clone(), prefetch, in_order);
+        let place = Arc::new(Place { seat, pattern, consumer, is_left: AtomicBool::new(false) });
         let at_end_of_thread = env.add_env_cleanup_hook(Arc::downgrade(&place), |place| {
             if let Some(place) = place.upgrade() {
                 place.leave(Fate::Failed("its thread has ended"));
@@ -107,33 +109,10 @@ impl NativeConsumer {
         mut ends: Uint32ArraySlice<'_>,
         slots: u32,
     ) -> Result<Option<BufferSlice<'env>>> {
-        let Some(taken) = self.place.seat.pipe.pull.take(&self.place.consumer, slots) else {
+        let Some(taken) = self.place.port().take(&self.place.consumer, slots) else {
             return Ok(None);
         };
-        let (stop, _) = taken.batch.span(taken.at, taken.jobs);
-        let own = &taken.batch.ends()[..stop.frame()];
-        // SAFETY: the array is JavaScript's own, no other view of it is alive in Rust, and JavaScript, on whose thread
-        // this runs, can't touch it before this returns.
-        let out = unsafe { ends.as_mut() };
-        out[0] = own.len() as u32;
-        out[1] = taken.at.frame() as u32;
-        out[2] = taken.at.byte() as u32;
-        out[HEADER..HEADER + own.len()].copy_from_slice(own);
-        let slab = taken.batch.slab();
-        if slab.len() <= COPIED {
-            return BufferSlice::copy_from(env, &slab[..]).map(Some);
-        }
-        let owner = Arc::clone(slab);
-        // SAFETY: the bytes are those of a Vec that nobody resizes and that `owner`, dropped by the finalizer, keeps
-        // alive for as long as the buffer. JavaScript may write into the frames it was given. Rust reads the slab
-        // again only if jobs are given back, and then only frames that were never given out; whoever scribbles over
-        // those through `frame.buffer` changes what a job says, which is any bytes at all.
-        unsafe {
-            BufferSlice::from_external(env, slab.as_ptr().cast_mut(), slab.len(), owner, |_, owner| {
-                drop(owner)
-            })
-        }
-        .map(Some)
+        slab::lend(env, &taken.batch, taken.at, taken.jobs, &mut ends).map(Some)
     }
 
     /// Where a job comes from, by the consumer's own number, as long as it is not settled.
@@ -156,22 +135,59 @@ impl NativeConsumer {
     /// Tells of the progress that the words show.
     #[napi(catch_unwind)]
     pub fn told(&self) {
-        self.place.seat.pipe.pull.settle();
+        self.place.port().settle();
     }
 
     /// These jobs are done.
     #[napi(catch_unwind)]
     pub fn done(&self, numbers: Float64ArraySlice<'_>) {
         let numbers: Vec<u64> = numbers.iter().map(|&number| number as u64).collect();
-        self.place.seat.pipe.pull.settle_each(&self.place.consumer, &numbers, Fate::Done);
+        self.place.port().settle_each(&self.place.consumer, &numbers, Fate::Done);
     }
 
     /// This job has failed; whether its pusher will have it tried again. If not, that is up to the caller.
     #[napi(catch_unwind)]
     pub fn fail(&self, number: f64, reason: String) -> bool {
-        let pull = &self.place.seat.pipe.pull;
+        let port = self.place.port();
         let is_flow = self.place.consumer.source(number as u64).is_some_and(|(source, _)| source.is_flow());
-        pull.settle_each(&self.place.consumer, &[number as u64], Fate::Failed(&reason));
+        port.settle_each(&self.place.consumer, &[number as u64], Fate::Failed(&reason));
+        is_flow
+    }
+
+    /// The replies to these jobs, which are requests, in the order of the numbers and each in its envelope, packed as for `send`;
+    /// with that they are done.
+    #[napi(catch_unwind)]
+    pub fn reply(
+        &self,
+        numbers: Float64ArraySlice<'_>,
+        slab: &[u8],
+        bytes: u32,
+        ends_at: u32,
+        frames: u32,
+    ) -> Result<()> {
+        self.answer(&numbers, slab::unpack(slab, bytes, ends_at, frames)?);
+        Ok(())
+    }
+
+    /// The same for one large reply.
+    #[napi(catch_unwind)]
+    pub fn reply_large(&self, number: f64, frames: Vec<&[u8]>) -> Result<()> {
+        self.answer(&[number], slab::gather(frames)?);
+        Ok(())
+    }
+
+    fn answer(&self, numbers: &[f64], replies: Batch) {
+        let numbers: Vec<u64> = numbers.iter().map(|&number| number as u64).collect();
+        self.place.port().reply(&self.place.consumer, &numbers, replies);
+    }
+
+    /// This request is answered by an error; whether whoever asked is told.
+    #[napi(catch_unwind)]
+    pub fn reject(&self, number: f64, code: String, text: String) -> bool {
+        let is_flow = self.place.consumer.source(number as u64).is_some_and(|(source, _)| source.is_flow());
+        let fate = Fate::Rejected(&code, &text);
+        self.place.port().settle_each(&self.place.consumer, &[number as u64], fate);
+        self.place.port().settle();
         is_flow
     }
 
@@ -179,19 +195,19 @@ impl NativeConsumer {
     /// pipe is closed and their pusher won't hear of it.
     #[napi(catch_unwind)]
     pub fn release(&self) -> f64 {
-        self.place.seat.pipe.pull.release(&self.place.consumer) as f64
+        self.place.port().release(&self.place.consumer) as f64
     }
 
     /// What it has not begun with goes back; it still wants jobs.
     #[napi(catch_unwind)]
     pub fn recall(&self) {
-        self.place.seat.pipe.pull.recall(&self.place.consumer);
+        self.place.port().recall(&self.place.consumer);
     }
 
     /// Everything it has begun with is done.
     #[napi(catch_unwind)]
     pub fn finish(&self) {
-        self.place.seat.pipe.pull.finish(&self.place.consumer);
+        self.place.port().finish(&self.place.consumer);
     }
 
     /// It is over, and settled.

@@ -4,13 +4,22 @@ use std::sync::Arc;
 
 use napi_derive::napi;
 
-use crate::engine::{peer::Peer, pipe::Pipe};
+use crate::engine::{peer::Peer, pipe::Pipe, pull_port::PullPort, push_port::PushPort};
 
 /// A snapshot of a pipe.
 #[napi(object, object_from_js = false)]
 pub struct NativeStats {
-    pub push_bound: Vec<String>,
-    pub push_peers: Vec<PeerStats>,
+    pub push: PushStats,
+    pub pull: PullStats,
+    pub request: PushStats,
+    pub reply: PullStats,
+}
+
+/// A snapshot of an end where jobs go out.
+#[napi(object, object_from_js = false)]
+pub struct PushStats {
+    pub bound: Vec<String>,
+    pub peers: Vec<PeerStats>,
     pub queued: f64,
     pub queued_bytes: f64,
     pub in_flight: f64,
@@ -18,8 +27,13 @@ pub struct NativeStats {
     pub done: f64,
     pub redelivered: f64,
     pub dead: f64,
-    pub pull_bound: Vec<String>,
-    pub pull_peers: Vec<PeerStats>,
+}
+
+/// A snapshot of an end where jobs come in.
+#[napi(object, object_from_js = false)]
+pub struct PullStats {
+    pub bound: Vec<String>,
+    pub peers: Vec<PeerStats>,
     pub received: f64,
 }
 
@@ -39,22 +53,32 @@ pub struct PeerStats {
 impl NativeStats {
     /// As things stand.
     pub fn of(pipe: &Pipe) -> Self {
-        let (push, pull) = (&pipe.push, &pipe.pull);
+        let (pipeline, requests) = (&pipe.pipeline, &pipe.requests);
         Self {
-            push_bound: push.bound.read(),
-            push_peers: peers(push.peers.read()),
-            queued: push.waiting() as f64,
-            queued_bytes: push.waiting_cost() as f64,
-            in_flight: push.in_flight() as f64,
-            in_flight_bytes: push.in_flight_cost() as f64,
-            done: push.done() as f64,
-            redelivered: push.redelivered() as f64,
-            dead: push.dead() as f64,
-            pull_bound: pull.bound.read(),
-            pull_peers: peers(pull.peers.read()),
-            received: pull.received() as f64,
+            push: push(&pipeline.push),
+            pull: pull(&pipeline.pull),
+            request: push(&requests.push),
+            reply: pull(&requests.pull),
         }
     }
+}
+
+fn push(port: &PushPort) -> PushStats {
+    PushStats {
+        bound: port.bound.read(),
+        peers: peers(port.peers.read()),
+        queued: port.waiting() as f64,
+        queued_bytes: port.waiting_cost() as f64,
+        in_flight: port.in_flight() as f64,
+        in_flight_bytes: port.in_flight_cost() as f64,
+        done: port.done() as f64,
+        redelivered: port.redelivered() as f64,
+        dead: port.dead() as f64,
+    }
+}
+
+fn pull(port: &PullPort) -> PullStats {
+    PullStats { bound: port.bound.read(), peers: peers(port.peers.read()), received: port.received() as f64 }
 }
 
 fn peers(peers: Vec<Arc<Peer>>) -> Vec<PeerStats> {

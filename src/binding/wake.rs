@@ -17,7 +17,7 @@ use napi::{
 use napi_derive::napi;
 
 use crate::{
-    engine::event::{Event, Handle, MAIL, Reply, Side},
+    engine::event::{Callback, Event, Handle, MAIL, Side},
     error::{Error, code},
 };
 
@@ -25,14 +25,14 @@ use crate::{
 const MAX_EVENTS: usize = 1024;
 
 /// Called with the bits of what there is to look at. Weak: alone it keeps no process alive.
-type Callback = ThreadsafeFunction<(), (), u32, Status, false, true>;
+type Bell = ThreadsafeFunction<(), (), u32, Status, false, true>;
 
 /// A JavaScript thread that uses a pipe.
 pub struct Wake {
     /// What it has been asked to look at and has not yet.
     bits: Arc<AtomicU32>,
     /// Gone once the thread has left: it would keep everything that JavaScript's function refers to.
-    function: Mutex<Option<Callback>>,
+    function: Mutex<Option<Bell>>,
     mail: Mutex<Mailbox>,
 }
 
@@ -81,10 +81,10 @@ impl Wake {
         Ok(Arc::new(Self { bits, function: Mutex::new(Some(function)), mail: Mutex::default() }))
     }
 
-    /// A reply that arrives as an answer to question `id`.
-    pub fn reply(self: &Arc<Self>, id: u32) -> Reply {
+    /// What the engine calls with the answer to question `id`, which arrives as mail.
+    pub fn answer(self: &Arc<Self>, id: u32) -> Callback {
         let own = Arc::clone(self);
-        Reply::new(move |result| {
+        Callback::new(move |result| {
             let answer = match result {
                 Ok(_) => Mail::default(),
                 Err(error) => Mail { code: error.code, text: error.text, ..Mail::default() },
@@ -117,7 +117,7 @@ impl Wake {
         self.function().take();
     }
 
-    fn function(&self) -> std::sync::MutexGuard<'_, Option<Callback>> {
+    fn function(&self) -> std::sync::MutexGuard<'_, Option<Bell>> {
         self.function.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -155,10 +155,7 @@ impl From<&Event> for Mail {
     fn from(event: &Event) -> Self {
         let mail = |kind, side: &Side, address: &str, identity: &str| Self {
             kind,
-            side: match side {
-                Side::Push => "push",
-                Side::Pull => "pull",
-            },
+            side: side.name(),
             address: address.into(),
             identity: identity.into(),
             ..Self::default()

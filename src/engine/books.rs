@@ -13,15 +13,21 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    asker::{Askers, Failure},
     chance::jittered,
-    event::{Event, ROOM, Reply, Tally},
+    event::{Callback, Event, Pattern, ROOM, Tally},
     flight::Settled,
     link::Link,
     pipe::Pipe,
     push_port::PushPort,
-    queue::{Lot, Queue},
+    queue::{Lot, Queue, Ticket},
+    requests::{self, Requests},
 };
-use crate::{batch::Job, wire::flow::Instance};
+use crate::{
+    batch::{Batch, Job},
+    error::{Error, code},
+    wire::flow::Instance,
+};
 
 /// After so many failures a job travels alone, to a peer that has nothing else: then it takes no neighbours with it.
 const FAILURES_OF_A_LONE_JOB: u32 = 2;
@@ -34,7 +40,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// See the module. What other threads see of it is in the port.
 pub struct Books {
     pub(super) pipe: Arc<Pipe>,
+    pub(super) pattern: Pattern,
     pub(super) instance: Instance,
+    /// Of a request end: the jobs that somebody waits for the reply to. They are delivered when it has come.
+    requests: Requests,
     /// Those whose turn it is as soon as a peer has room.
     pub(super) queue: Queue,
     /// Those that may only travel alone.
@@ -53,7 +62,7 @@ pub struct Books {
     pub(super) round: VecDeque<Rc<Link>>,
     pub(super) drains: Vec<Drain>,
     /// Those who need not wait any more, to be answered once all counts are right.
-    pub(super) drained: Vec<Reply>,
+    pub(super) drained: Vec<Callback>,
     /// Some have left the waiting line since users were told that there may be room.
     pub(super) has_moved: bool,
     /// When to look at `delayed`, and at what is held for too long.
@@ -64,14 +73,16 @@ pub struct Books {
 pub struct Drain {
     pub(super) before: u64,
     pub(super) left: usize,
-    pub(super) reply: Reply,
+    pub(super) callback: Callback,
 }
 
 impl Books {
-    pub(super) fn new(pipe: Arc<Pipe>, instance: Instance) -> Self {
+    pub(super) fn new(pipe: Arc<Pipe>, pattern: Pattern, instance: Instance) -> Self {
         Self {
             pipe,
+            pattern,
             instance,
+            requests: Requests::default(),
             queue: Queue::default(),
             lone: Queue::default(),
             delayed: BTreeMap::new(),
@@ -90,7 +101,22 @@ impl Books {
     }
 
     pub(super) fn port(&self) -> &PushPort {
-        &self.pipe.push
+        &self.pipe.ports(self.pattern).push
+    }
+
+    fn askers(&self) -> &Askers {
+        &self.pipe.ports(self.pattern).askers
+    }
+
+    /// Gives what was handed over its place.
+    pub(super) fn take_in(&mut self, batch: Batch) {
+        let ticket = Ticket { order: self.next_order, id: None, failures: 0 };
+        if self.pattern == Pattern::Requests {
+            self.requests.open(&batch, ticket.order);
+        }
+        self.next_order += batch.jobs() as u64;
+        self.undelivered += batch.jobs();
+        self.queue.push_back(Lot::new(batch, ticket));
     }
 
     /// How many jobs of lower order are not delivered.
@@ -107,7 +133,7 @@ impl Books {
     pub(super) fn take_off(&mut self, jobs: usize, cost: usize) {
         self.in_flight += jobs;
         self.in_flight_cost += cost;
-        let port = &self.pipe.push;
+        let port = self.port();
         port.in_flight.store(self.in_flight, SeqCst);
         port.in_flight_cost.store(self.in_flight_cost, SeqCst);
         port.waiting_cost.fetch_sub(cost, SeqCst);
@@ -119,33 +145,40 @@ impl Books {
     fn land(&mut self, jobs: usize, cost: usize) {
         self.in_flight -= jobs;
         self.in_flight_cost -= cost;
-        let port = &self.pipe.push;
+        let port = self.port();
         port.in_flight.store(self.in_flight, SeqCst);
         port.in_flight_cost.store(self.in_flight_cost, SeqCst);
     }
 
     /// They wait again.
-    fn wait_again(&mut self, lot: &Lot) {
-        self.land(lot.jobs(), lot.cost());
-        let port = &self.pipe.push;
+    fn wait_again(&self, lot: &Lot) {
+        let port = self.port();
         port.waiting_cost.fetch_add(lot.cost(), SeqCst);
         port.waiting.fetch_add(lot.jobs(), SeqCst);
     }
 
     /// They no longer wait, and were sent to nobody.
     pub(super) fn leave_line(&mut self, jobs: usize, cost: usize) {
-        let port = &self.pipe.push;
+        let port = self.port();
         port.waiting_cost.fetch_sub(cost, SeqCst);
         port.waiting.fetch_sub(jobs, SeqCst);
         self.has_moved = true;
     }
 
-    /// Nobody needs to care for them any more; `before` tells how many of them have a lower order.
+    /// They are done with their peers, and so delivered; `before` tells how many of them have a lower order. A request is not
+    /// before its reply has come.
     pub(super) fn forget(&mut self, jobs: usize, before: impl Fn(u64) -> usize) {
+        if self.pattern == Pattern::Pipeline {
+            self.deliver(jobs, before);
+        }
+    }
+
+    /// Nobody needs to care for them any more.
+    fn deliver(&mut self, jobs: usize, before: impl Fn(u64) -> usize) {
         self.undelivered -= jobs;
         self.port().undelivered.fetch_sub(jobs, SeqCst);
         self.drains.iter_mut().for_each(|drain| drain.left -= before(drain.before));
-        self.drained.extend(self.drains.extract_if(.., |drain| drain.left == 0).map(|drain| drain.reply));
+        self.drained.extend(self.drains.extract_if(.., |drain| drain.left == 0).map(|drain| drain.callback));
     }
 
     /// A peer has acknowledged jobs.
@@ -162,19 +195,92 @@ impl Books {
 
     /// A job that was taken from a peer is done by it after all. If it still waits for another, it does so no more.
     fn done_late(&mut self, link: &Link, order: u64) {
-        let delayed = self.delayed.keys().find(|(_, other)| *other == order).copied();
-        let lot = match delayed.and_then(|key| self.delayed.remove(&key)) {
-            Some(lot) => Some(lot),
-            None => self.queue.remove(order).or_else(|| self.lone.remove(order)),
-        };
-        let Some(lot) = lot else { return };
-        self.leave_line(lot.jobs(), lot.cost());
+        let Some(lot) = self.withdraw(order) else { return };
         self.count_done(link, lot.jobs());
         self.forget(lot.jobs(), |order| lot.jobs_before(order));
     }
 
-    /// Before those who wait for it are told.
+    /// Takes a job out of the line, if it waits there.
+    fn withdraw(&mut self, order: u64) -> Option<Lot> {
+        let delayed = self.delayed.keys().find(|(_, other)| *other == order).copied();
+        let lot = match delayed.and_then(|key| self.delayed.remove(&key)) {
+            Some(lot) => lot,
+            None => self.queue.remove(order).or_else(|| self.lone.remove(order))?,
+        };
+        self.leave_line(lot.jobs(), lot.cost());
+        Some(lot)
+    }
+
+    /// Replies have come.
+    pub(super) fn answer(&mut self, link: &Link, replies: Batch) -> Result<(), Error> {
+        let mut orders = Vec::with_capacity(replies.jobs());
+        for (asker, replies) in self.requests.answer(replies, |order| orders.push(order))? {
+            self.askers().deliver(asker, replies);
+        }
+        link.peer.count_done(orders.len());
+        self.port().done.fetch_add(orders.len() as u64, Relaxed);
+        orders.into_iter().for_each(|order| self.answered(order));
+        Ok(())
+    }
+
+    /// Nobody waits for its reply any more.
+    fn answered(&mut self, order: u64) {
+        self.deliver(1, |before| usize::from(order < before));
+    }
+
+    /// A peer has refused jobs for good.
+    pub(super) fn rejected(&mut self, link: &Link, settled: Settled, code: &str, text: &str) {
+        let lot = match settled {
+            Settled::Own(lot) => {
+                self.land(lot.jobs(), lot.cost());
+                lot
+            }
+            Settled::Lapsed(lot) => lot,
+        };
+        link.peer.count_done(lot.jobs());
+        self.port().done.fetch_add(lot.jobs() as u64, Relaxed);
+        self.fail(&lot, code, text);
+    }
+
+    /// There will be no reply to these; whoever waits for it is told.
+    fn fail(&mut self, lot: &Lot, code: &str, text: &str) {
+        for (request, _) in lot.iter() {
+            let Some(tag) = requests::tag(request) else { continue };
+            let Some(order) = self.requests.close(&tag) else { continue };
+            self.askers().fail(Failure { tag, code: code.into(), text: text.into() });
+            self.withdraw(order);
+            self.answered(order);
+        }
+    }
+
+    /// Those whose reply nobody waits for any more leave the line.
+    pub(super) fn drop_abandoned(&mut self) {
+        let (mut tags, askers) = self.askers().take_abandoned();
+        tags.extend(askers.into_iter().flat_map(|asker| self.requests.of(asker)));
+        for tag in tags {
+            if let Some(order) = self.requests.close(&tag) {
+                self.withdraw(order);
+                self.answered(order);
+            }
+        }
+    }
+
+    /// Of jobs that come back from a peer, those that are still to be done; a request that nobody waits for is not.
+    fn wanted(&mut self, lot: Lot) -> Vec<Lot> {
+        match self.pattern {
+            Pattern::Pipeline => vec![lot],
+            Pattern::Requests => lot
+                .singles()
+                .filter(|lot| lot.first().is_some_and(|job| self.requests.is_open(job)))
+                .collect(),
+        }
+    }
+
+    /// Before those who wait for it are told. A request is not done before its reply has come.
     pub(super) fn count_done(&self, link: &Link, jobs: usize) {
+        if self.pattern == Pattern::Requests {
+            return;
+        }
         link.peer.count_done(jobs);
         self.port().done.fetch_add(jobs as u64, Relaxed);
     }
@@ -182,25 +288,38 @@ impl Books {
     /// A peer has not started with jobs.
     pub(super) fn unstarted(&mut self, settled: Settled) {
         if let Settled::Own(lot) = settled {
+            self.land(lot.jobs(), lot.cost());
+            for lot in self.wanted(lot) {
+                self.wait_again(&lot);
+                self.line_up(lot);
+            }
+        }
+    }
+
+    /// A plain peer has left without having taken jobs.
+    pub(super) fn untaken(&mut self, lot: Lot) {
+        self.leave_line(lot.jobs(), lot.cost());
+        for lot in self.wanted(lot) {
             self.wait_again(&lot);
-            self.line_up(lot);
+            self.queue.put_back(lot);
         }
     }
 
     /// A peer has failed on jobs, or was lost with them.
     pub(super) fn failed(&mut self, mut lot: Lot, reason: &str, pauses: bool) {
+        self.land(lot.jobs(), lot.cost());
         lot.ticket.failures += 1;
         if lot.ticket.failures >= self.pipe.config.max_attempts {
-            self.land(lot.jobs(), lot.cost());
-            self.bury(&lot, reason);
-            return self.forget(lot.jobs(), |order| lot.jobs_before(order));
+            return self.bury(&lot, reason);
         }
-        self.wait_again(&lot);
-        if pauses {
-            let pause = PAUSE.saturating_mul(1 << (lot.ticket.failures - 1).min(20)).min(LONGEST_PAUSE);
-            self.delayed.insert((Instant::now() + jittered(pause), lot.ticket.order), lot);
-        } else {
-            self.line_up(lot);
+        let pause = PAUSE.saturating_mul(1 << (lot.ticket.failures - 1).min(20)).min(LONGEST_PAUSE);
+        for lot in self.wanted(lot) {
+            self.wait_again(&lot);
+            if pauses {
+                self.delayed.insert((Instant::now() + jittered(pause), lot.ticket.order), lot);
+            } else {
+                self.line_up(lot);
+            }
         }
     }
 
@@ -214,14 +333,18 @@ impl Books {
     }
 
     /// Gives jobs up, and says so.
-    fn bury(&self, lot: &Lot, reason: &str) {
+    fn bury(&mut self, lot: &Lot, reason: &str) {
         self.port().dead.fetch_add(lot.jobs() as u64, Relaxed);
+        if self.pattern == Pattern::Requests {
+            return self.fail(lot, code::JOB_FAILED, reason);
+        }
         for lot in lot.clone().singles() {
             let job =
                 lot.first().into_iter().flat_map(Job::frames).map(|(bytes, _)| bytes.to_vec()).collect();
             let id = lot.ticket.id.map(|id| format!("{}-{id}", self.instance)).unwrap_or_default();
             self.pipe.tell(&Event::Dead { job, id, attempt: lot.ticket.failures, reason: reason.into() });
         }
+        self.deliver(lot.jobs(), |order| lot.jobs_before(order));
     }
 
     /// What has paused long enough lines up; what was held too long goes to another peer.
@@ -264,9 +387,12 @@ impl Books {
 
     /// Lets users know what they wait for.
     pub(super) fn tell_port(&mut self) {
-        std::mem::take(&mut self.drained).into_iter().for_each(|reply| reply.send(Ok(Tally::default())));
-        let port = &self.pipe.push;
-        if std::mem::take(&mut self.has_moved) && port.is_full.swap(false, SeqCst) {
+        std::mem::take(&mut self.drained)
+            .into_iter()
+            .for_each(|callback| callback.send(Ok(Tally::default())));
+        let has_moved = std::mem::take(&mut self.has_moved);
+        let port = self.port();
+        if has_moved && port.is_full.swap(false, SeqCst) {
             self.pipe.raise(ROOM);
         }
         if port.is_flushing.load(SeqCst) {

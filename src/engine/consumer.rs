@@ -15,9 +15,10 @@ use super::{
     delivery::{Delivery, Fate, Source, Sources},
     event::{Handle, JOBS, RECALL},
     pace::{AHEAD, Pace},
+    peer::Peer,
 };
 use crate::{
-    batch::{Batch, Job, LARGE, Place},
+    batch::{Batch, Builder, Job, LARGE, Place},
     wire::flow::Instance,
 };
 
@@ -212,6 +213,20 @@ impl Consumer {
         numbers.iter().for_each(|&number| tray.settle_one(number, fate));
     }
 
+    pub(super) fn reply(&self, numbers: &[u64], replies: Batch) {
+        let mut tray = self.tray();
+        let peers: Vec<_> = numbers.iter().map(|&number| tray.peer(number)).collect();
+        match peers.first() {
+            Some(Some(first))
+                if peers.iter().all(|peer| peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, first))) =>
+            {
+                first.ledger().reply(replies);
+            }
+            _ => sort(&replies, &peers),
+        }
+        numbers.iter().for_each(|&number| tray.settle_one(number, Fate::Done));
+    }
+
     /// Whether the I/O thread wants to be told of progress.
     pub fn is_armed(&self) -> bool {
         self.words[word::ARMED].load(SeqCst) != 0
@@ -394,6 +409,12 @@ impl Tray {
         }
     }
 
+    /// Who has sent the job with that number.
+    fn peer(&self, number: u64) -> Option<Arc<Peer>> {
+        let held = self.held(number)?;
+        Some(held.delivery.source((number - held.first) as usize)?.peer)
+    }
+
     fn held(&self, number: u64) -> Option<&Held> {
         let index = self.hand.partition_point(|held| held.first + held.delivery.jobs as u64 <= number);
         self.hand.get(index).filter(|held| held.first <= number)
@@ -464,6 +485,27 @@ impl Tray {
         };
         self.taken -= back.as_ref().map_or(0, |back| back.jobs as u64);
         back
+    }
+}
+
+/// Lets each peer have its own replies, copied.
+fn sort(replies: &Batch, peers: &[Option<Arc<Peer>>]) {
+    let mut builders = Vec::<(&Arc<Peer>, Builder)>::new();
+    let (mut at, mut peers) = (Place::default(), peers.iter());
+    while let (Some((job, next)), Some(peer)) = (replies.job(at), peers.next()) {
+        at = next;
+        let Some(peer) = peer else { continue };
+        match builders.iter_mut().find(|(other, _)| Arc::ptr_eq(other, peer)) {
+            Some((_, builder)) => builder.put(job),
+            None => {
+                let mut builder = Builder::default();
+                builder.put(job);
+                builders.push((peer, builder));
+            }
+        }
+    }
+    for (peer, mut builder) in builders {
+        builder.take().into_iter().for_each(|own| peer.ledger().reply(own));
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     inbox::{Parcel, Row},
+    ledger::Reject,
     peer::Peer,
 };
 use crate::batch::{Batch, Builder, Place};
@@ -52,6 +53,8 @@ pub enum Fate<'a> {
     Unstarted,
     /// Failed, and why.
     Failed(&'a str),
+    /// A request that is answered by an error: its code and its text.
+    Rejected(&'a str, &'a str),
 }
 
 impl Source {
@@ -66,17 +69,18 @@ impl Source {
 
     /// Notes what became of so many jobs from this one on.
     pub fn settle(&self, jobs: usize, fate: Fate<'_>) {
-        if !self.is_flow() {
-            return;
-        }
         let (mut ledger, first) = (self.peer.ledger(), self.row.number);
         match fate {
+            _ if !self.is_flow() => ledger.close(jobs as u64),
             Fate::Done => {
                 ledger.ack(first, jobs as u64);
                 self.peer.count_done(jobs);
             }
             Fate::Unstarted => ledger.give_back(first, jobs as u64),
             Fate::Failed(reason) => (0..jobs as u64).for_each(|behind| ledger.nack(first + behind, reason)),
+            Fate::Rejected(code, text) => (0..jobs as u64).for_each(|behind| {
+                ledger.reject(Reject { number: first + behind, code: code.into(), text: text.into() });
+            }),
         }
     }
 }

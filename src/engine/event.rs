@@ -9,6 +9,59 @@ pub enum Side {
     Push,
     /// Where jobs come in.
     Pull,
+    /// Where requests go out: a push end whose jobs are answered.
+    Request,
+    /// Where requests come in: a pull end that answers its jobs.
+    Reply,
+}
+
+/// What two ends are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pattern {
+    /// Jobs are pushed and pulled (RFC 30).
+    Pipeline,
+    /// Requests are jobs that are answered (RFC 28).
+    Requests,
+}
+
+impl Side {
+    /// What it is for.
+    pub fn pattern(self) -> Pattern {
+        match self {
+            Self::Push | Self::Pull => Pattern::Pipeline,
+            Self::Request | Self::Reply => Pattern::Requests,
+        }
+    }
+
+    /// Whether jobs go out of it.
+    pub fn is_out(self) -> bool {
+        matches!(self, Self::Push | Self::Request)
+    }
+
+    /// The other end of the same pattern.
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Push => Self::Pull,
+            Self::Pull => Self::Push,
+            Self::Request => Self::Reply,
+            Self::Reply => Self::Request,
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Push, Self::Pull, Self::Request, Self::Reply].into_iter().find(|side| side.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Pull => "pull",
+            Self::Request => "request",
+            Self::Reply => "reply",
+        }
+    }
 }
 
 /// Something that happened in the background.
@@ -79,10 +132,12 @@ pub const JOBS: u32 = 2;
 pub const MAIL: u32 = 4;
 /// What a consumer has in hand and has not begun with is wanted back.
 pub const RECALL: u32 = 8;
+/// Requests have been answered.
+pub const REPLIES: u32 = 16;
 
 /// Somebody outside who uses a pipe: a JavaScript thread, or a test. Called on the I/O thread, so it must not wait.
 pub trait Handle: Send + Sync {
-    /// Asks it to look at what the bits name ([`ROOM`], [`JOBS`], [`MAIL`], [`RECALL`]).
+    /// Asks it to look at what the bits name ([`ROOM`], [`JOBS`], [`MAIL`], [`RECALL`], [`REPLIES`]).
     fn raise(&self, bits: u32);
     /// Tells an event.
     fn tell(&self, event: &Event);
@@ -98,11 +153,11 @@ pub struct Tally {
 }
 
 /// The one who asked, waiting for an answer. Dropped unanswered, it answers with an error: nobody waits for ever.
-pub struct Reply(Option<Answer>);
+pub struct Callback(Option<Answer>);
 
 type Answer = Box<dyn FnOnce(Result<Tally, Error>) + Send>;
 
-impl Reply {
+impl Callback {
     /// Will call `answer` exactly once.
     pub fn new(answer: impl FnOnce(Result<Tally, Error>) + Send + 'static) -> Self {
         Self(Some(Box::new(answer)))
@@ -116,7 +171,7 @@ impl Reply {
     }
 }
 
-impl Drop for Reply {
+impl Drop for Callback {
     fn drop(&mut self) {
         if let Some(answer) = self.0.take() {
             answer(Err(Error::new(
@@ -127,8 +182,8 @@ impl Drop for Reply {
     }
 }
 
-impl std::fmt::Debug for Reply {
+impl std::fmt::Debug for Callback {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Reply")
+        out.write_str("Callback")
     }
 }

@@ -1,6 +1,10 @@
-//! What a pull end owes one zeropipe pusher: for every job that it was sent, one word in the end.
+//! What a pull end owes one pusher: for every job that it was sent, one word in the end if it is a zeropipe end, and a reply if jobs
+//! are requests.
 
-use crate::wire::flow::{self, Range};
+use crate::{
+    batch::Batch,
+    wire::flow::{self, MAX_REASON, Range},
+};
 
 /// Settled and not yet told. Any thread settles, the I/O thread tells.
 #[derive(Debug, Default)]
@@ -8,8 +12,21 @@ pub struct Ledger {
     acks: Vec<Range>,
     returns: Vec<Range>,
     nacks: Vec<(u64, String)>,
+    rejects: Vec<Reject>,
+    replies: Vec<Batch>,
     /// Received and not settled.
     open: u64,
+}
+
+/// An error that is the answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// The job.
+    pub number: u64,
+    /// For programs; empty if there is none.
+    pub code: String,
+    /// For people.
+    pub text: String,
 }
 
 /// What is to be told, each kind by rising numbers.
@@ -21,6 +38,8 @@ pub struct Settlement {
     pub returns: Vec<Range>,
     /// Failed, and why.
     pub nacks: Vec<(u64, String)>,
+    /// Refused for good.
+    pub rejects: Vec<Reject>,
 }
 
 impl Ledger {
@@ -42,7 +61,28 @@ impl Ledger {
     /// This one has failed.
     pub fn nack(&mut self, number: u64, reason: &str) {
         self.open -= 1;
-        self.nacks.push((number, flow::cut(reason).into()));
+        self.nacks.push((number, flow::cut(reason, MAX_REASON).into()));
+    }
+
+    /// This one is refused for good.
+    pub fn reject(&mut self, reject: Reject) {
+        self.open -= 1;
+        self.rejects.push(reject);
+    }
+
+    /// These replies are to be sent, before anything is told of what they answer.
+    pub fn reply(&mut self, replies: Batch) {
+        self.replies.push(replies);
+    }
+
+    /// Takes out the replies.
+    pub fn take_replies(&mut self) -> Vec<Batch> {
+        std::mem::take(&mut self.replies)
+    }
+
+    /// So many of a pusher who is told nothing are settled.
+    pub fn close(&mut self, jobs: u64) {
+        self.open -= jobs;
     }
 
     /// How many were received and are not settled.
@@ -52,12 +92,17 @@ impl Ledger {
 
     /// Whether there is nothing to tell.
     pub fn is_told(&self) -> bool {
-        self.acks.is_empty() && self.returns.is_empty() && self.nacks.is_empty()
+        self.acks.is_empty() && self.returns.is_empty() && self.nacks.is_empty() && self.rejects.is_empty()
     }
 
     /// Whether some were not started, and that is to be told.
     pub fn has_returns(&self) -> bool {
         !self.returns.is_empty()
+    }
+
+    /// Whether some are refused for good, and that is to be told.
+    pub fn has_rejects(&self) -> bool {
+        !self.rejects.is_empty()
     }
 
     /// Takes out what is to be told.
@@ -66,6 +111,7 @@ impl Ledger {
             acks: std::mem::take(&mut self.acks),
             returns: std::mem::take(&mut self.returns),
             nacks: std::mem::take(&mut self.nacks),
+            rejects: std::mem::take(&mut self.rejects),
         };
         flow::sort(&mut settlement.acks);
         flow::sort(&mut settlement.returns);

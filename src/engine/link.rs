@@ -237,6 +237,8 @@ async fn shake_hands(stream: &mut BoxStream, end: &dyn End) -> Result<(handshake
     let socket_type = match end.side() {
         Side::Push => SocketType::Push,
         Side::Pull => SocketType::Pull,
+        Side::Request => SocketType::Dealer,
+        Side::Reply => SocketType::Router,
     };
     let mut handshake = Handshake::new(Hello {
         socket_type,
@@ -367,7 +369,7 @@ impl Connection {
         let membership = Membership(&end, &link);
         let flow = link.is_flow();
         end.tell(Event::Join { side, address: address.clone(), identity: identity.clone(), flow });
-        if flow && side == Side::Pull {
+        if flow && !side.is_out() {
             // How much to grant depends on how far away the peer is.
             self.ping();
         }
@@ -389,8 +391,8 @@ impl Connection {
         };
         let is_ours = reason.code == code::CLOSED;
         end.tell(Event::Leave { side, address, identity, flow, reason });
-        if is_ours && side == Side::Push {
-            // Nobody waits for this. A pull end doesn't do it: it would only read jobs that nobody takes.
+        if is_ours && side != Side::Pull {
+            // Nobody waits for this. A pull end, which has sent nothing but commands, doesn't do it: it would only read jobs that nobody takes.
             let _ = timeout(GOODBYE, say_goodbye(&mut self.stream)).await;
         }
         outcome

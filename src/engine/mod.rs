@@ -3,14 +3,17 @@
 //! Out: [`push_port`] -> [`push_end`] -> [`queue`] -> [`dispatch`] -> [`outbox`] -> [`link`]; what was sent to a zeropipe peer stays
 //! in its [`flight`], and all of it in the [`books`], until it is acknowledged. In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
 //! [`consumer`]; and back, from the [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`].
-//! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes all of it for a [`pipe`].
+//! Requests go the same ways ([`requests`]), and their replies back: from the [`ledger`] through the pusher's link to the [`asker`].
+//! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
 
+pub mod asker;
 mod books;
 mod chance;
 pub mod consumer;
 pub mod delivery;
 mod dialer;
 mod dispatch;
+mod ends;
 pub mod event;
 mod fair_queue;
 mod flight;
@@ -27,10 +30,12 @@ mod outbox;
 mod pace;
 pub mod peer;
 pub mod pipe;
+pub mod ports;
 mod pull_end;
 pub mod pull_port;
 mod push_end;
 pub mod push_port;
 mod queue;
+pub mod requests;
 mod telling;
 mod transport;

@@ -11,12 +11,11 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    event::{Event, Handle, Reply, Side, Tally},
-    pull_port::PullPort,
-    push_port::PushPort,
+    event::{Callback, Event, Handle, Pattern, Side, Tally},
+    ports::Ports,
 };
 use crate::{
-    config::Config,
+    config::{Config, Sites},
     error::{Error, code},
 };
 
@@ -24,35 +23,35 @@ use crate::{
 pub struct Pipe {
     /// What it was asked to be.
     pub config: Config,
-    /// Where jobs go out.
-    pub push: PushPort,
-    /// Where jobs come in.
-    pub pull: PullPort,
+    /// Where jobs go out and come in.
+    pub pipeline: Ports,
+    /// Where requests do.
+    pub requests: Ports,
     handles: Mutex<Vec<Arc<dyn Handle>>>,
-    requests: mpsc::UnboundedSender<Request>,
+    calls: mpsc::UnboundedSender<Call>,
     is_closed: AtomicBool,
 }
 
-/// What a pipe can be asked, in order: see the calls of [`Pipe`].
-pub(super) enum Request {
-    Open(Side, Reply),
+/// What is asked of a pipe, in order: see the methods of [`Pipe`].
+pub(super) enum Call {
+    Open(Side, Callback),
     /// Of all that was accepted before so many were.
-    Drain(u64, Reply),
-    Close(Option<Duration>, Reply),
+    Drain(u64, Callback),
+    Close(Option<Duration>, Callback),
     /// The last user is gone.
     Orphaned,
     /// Everything is delivered that was there when the last user went.
     Drained,
 }
 
-impl Request {
+impl Call {
     /// It comes too late.
     pub(super) fn refuse(self) {
         let closed = Err(Error::new(code::CLOSED, "the pipe is closed"));
         match self {
             // Closing what is closed is no mistake.
-            Self::Close(_, reply) => reply.send(Ok(Tally::default())),
-            Self::Open(_, reply) | Self::Drain(_, reply) => reply.send(closed),
+            Self::Close(_, callback) => callback.send(Ok(Tally::default())),
+            Self::Open(_, callback) | Self::Drain(_, callback) => callback.send(closed),
             Self::Orphaned | Self::Drained => {}
         }
     }
@@ -60,17 +59,14 @@ impl Request {
 
 impl Pipe {
     /// A pipe with its first user, and what will be asked of it.
-    pub(super) fn new(
-        config: Config,
-        handle: Arc<dyn Handle>,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Request>) {
-        let (requests, receiver) = mpsc::unbounded_channel();
+    pub(super) fn new(config: Config, handle: Arc<dyn Handle>) -> (Arc<Self>, mpsc::UnboundedReceiver<Call>) {
+        let (calls, receiver) = mpsc::unbounded_channel();
         let pipe = Self {
             config,
-            push: PushPort::default(),
-            pull: PullPort::default(),
+            pipeline: Ports::default(),
+            requests: Ports::default(),
             handles: Mutex::new(vec![handle]),
-            requests,
+            calls,
             is_closed: AtomicBool::new(false),
         };
         (Arc::new(pipe), receiver)
@@ -91,17 +87,31 @@ impl Pipe {
         let mut handles = self.handles();
         handles.retain(|other| !Arc::ptr_eq(other, handle));
         if handles.is_empty() {
-            self.request(Request::Orphaned);
+            self.call(Call::Orphaned);
         }
     }
 
-    /// Whether what waits in push can only go to this pipe's own consumers, all of whom are busy.
-    pub fn depends_on_itself(&self) -> bool {
-        let (peers, own) = (self.push.peers.read(), self.pull.instance.read());
-        own.is_some()
-            && !peers.is_empty()
-            && peers.iter().all(|peer| peer.instance == own)
-            && self.pull.is_busy()
+    /// Where an end binds and connects.
+    pub(super) fn sites(&self, side: Side) -> &Sites {
+        match side {
+            Side::Push => &self.config.push,
+            Side::Pull => &self.config.pull,
+            Side::Request => &self.config.request,
+            Side::Reply => &self.config.reply,
+        }
+    }
+
+    /// What there is of a pattern.
+    pub fn ports(&self, pattern: Pattern) -> &Ports {
+        match pattern {
+            Pattern::Pipeline => &self.pipeline,
+            Pattern::Requests => &self.requests,
+        }
+    }
+
+    /// How many jobs are accepted and not delivered, and requests not answered.
+    pub fn undelivered(&self) -> usize {
+        self.pipeline.push.undelivered() + self.requests.push.undelivered()
     }
 
     /// How many users it has.
@@ -119,22 +129,22 @@ impl Pipe {
     }
 
     /// Opens an end, if it isn't open: answers when every bind listens. After a failure it can be tried again.
-    pub fn open(&self, side: Side, reply: Reply) {
-        self.request(Request::Open(side, reply));
+    pub fn open(&self, side: Side, callback: Callback) {
+        self.call(Call::Open(side, callback));
     }
 
-    /// Answers when everything that was sent so far is delivered.
-    pub fn drain(&self, reply: Reply) {
-        self.request(Request::Drain(self.push.accepted.load(SeqCst), reply));
+    /// Answers when every job that was sent so far is delivered.
+    pub fn drain(&self, callback: Callback) {
+        self.call(Call::Drain(self.pipeline.push.accepted.load(SeqCst), callback));
     }
 
     /// Closes both ends, after delivering for at most `linger` (`None`: for as long as it takes). Answers with
     /// what became of the rest.
-    pub fn close(&self, linger: Option<Duration>, reply: Reply) {
+    pub fn close(&self, linger: Option<Duration>, callback: Callback) {
         let handles = self.handles();
         self.is_closed.store(true, SeqCst);
         drop(handles);
-        self.request(Request::Close(linger, reply));
+        self.call(Call::Close(linger, callback));
     }
 
     /// Whether it is closed, or about to be.
@@ -158,8 +168,8 @@ impl Pipe {
         self.tell(&Event::Closed(tally));
     }
 
-    pub(super) fn request(&self, request: Request) {
-        if let Err(too_late) = self.requests.send(request) {
+    pub(super) fn call(&self, call: Call) {
+        if let Err(too_late) = self.calls.send(call) {
             too_late.0.refuse();
         }
     }

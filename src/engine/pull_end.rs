@@ -26,7 +26,7 @@ use super::{
     outbox::Sent,
     pipe::{Alarm, Pipe},
     pull_port::{PullPort, give_back},
-    telling::tell,
+    telling::{reply, tell},
 };
 use crate::{
     batch::LARGE,
@@ -44,12 +44,16 @@ const WINDOW: usize = 16 << 20;
 /// How long a pusher may take to answer that it has heard of a close.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How much of our replies a peer may leave unread.
+const MOST_UNREAD: usize = 1 << 20;
+
 /// How much less a peer's jobs of the past count at each look.
 const FADING: f64 = 0.9;
 
 /// The part of a pull end that lives on the I/O thread.
 pub struct PullEnd {
     pipe: Arc<Pipe>,
+    side: Side,
     instance: Instance,
     state: RefCell<FairQueue>,
     /// When to look again without being asked.
@@ -67,28 +71,31 @@ enum Cause {
 
 impl PullEnd {
     /// A pull end without connections, which serves the port's consumers until `stop`.
-    pub fn start(pipe: Arc<Pipe>, stop: watch::Receiver<bool>) -> Rc<Self> {
+    pub fn start(pipe: Arc<Pipe>, side: Side, stop: watch::Receiver<bool>) -> Rc<Self> {
         let instance = Instance(random());
-        pipe.pull.is_closed.store(false, SeqCst);
-        pipe.pull.is_running.store(true, SeqCst);
-        pipe.pull.instance.write(|own| *own = Some(instance));
+        let port = &pipe.ports(side.pattern()).pull;
+        port.is_closed.store(false, SeqCst);
+        port.is_running.store(true, SeqCst);
+        port.instance.write(|own| *own = Some(instance));
         let end = Rc::new(Self {
             pipe,
+            side,
             instance,
             state: RefCell::new(FairQueue::new()),
             alarm: Cell::default(),
             stop,
         });
-        spawn_local(Self::watch(Rc::downgrade(&end), Arc::clone(&end.pipe), end.stop.clone()));
+        spawn_local(Self::watch(Rc::downgrade(&end), Arc::clone(&end.pipe), side, end.stop.clone()));
         end
     }
 
     /// Looks whenever a consumer asks for it, or the time has come for something.
-    async fn watch(end: Weak<Self>, pipe: Arc<Pipe>, mut stop: watch::Receiver<bool>) {
+    async fn watch(end: Weak<Self>, pipe: Arc<Pipe>, side: Side, mut stop: watch::Receiver<bool>) {
+        let port = &pipe.ports(side.pattern()).pull;
         let _alarm = Alarm(Arc::clone(&pipe));
         while let Some(alarm) = end.upgrade().map(|end| end.alarm.get()) {
             let cause = tokio::select! {
-                cause = Self::cause(&pipe, alarm) => cause,
+                cause = Self::cause(port, alarm) => cause,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             if let Some(end) = end.upgrade() {
@@ -97,8 +104,8 @@ impl PullEnd {
         }
     }
 
-    async fn cause(pipe: &Pipe, alarm: Option<Instant>) -> Cause {
-        if pipe.pull.nudge.rung_before(alarm).await { Cause::Asked } else { Cause::Alarm }
+    async fn cause(port: &PullPort, alarm: Option<Instant>) -> Cause {
+        if port.nudge.rung_before(alarm).await { Cause::Asked } else { Cause::Alarm }
     }
 
     /// Takes no more jobs, and ends every connection as soon as its jobs that somebody has begun with are settled. How many
@@ -112,9 +119,14 @@ impl PullEnd {
         }
         let mut state = self.state.borrow_mut();
         (state.is_closing, state.closing_since) = (true, Instant::now());
-        let plain = state.round.iter().filter(|link| !link.is_flow());
-        lost += plain.map(|link| link.inbox.borrow().jobs() as u64).sum::<u64>();
-        state.links.iter().filter(|link| !link.is_flow()).for_each(|link| link.end());
+        for link in state.round.iter().filter(|link| !link.is_flow()) {
+            let left = link.inbox.borrow().jobs() as u64;
+            link.peer.ledger().close(left);
+            lost += left;
+        }
+        // One that waits for replies gets those that are being worked on.
+        let is_owed = |link: &Rc<Link>| self.replies() && link.peer.ledger().open() > 0;
+        state.links.iter().filter(|link| !link.is_flow() && !is_owed(link)).for_each(|link| link.end());
         let flow: Vec<_> = state.links.iter().filter(|link| link.is_flow()).cloned().collect();
         drop(state);
         self.look(Cause::Asked);
@@ -125,22 +137,28 @@ impl PullEnd {
         let end = Rc::clone(self);
         spawn_local(async move {
             let pipe = Arc::clone(&end.pipe);
+            let port = &pipe.ports(end.side.pattern()).pull;
             let _alarm = Alarm(Arc::clone(&pipe));
             while !end.state.borrow().links.is_empty() {
-                let cause = Self::cause(&pipe, end.alarm.get()).await;
+                let cause = Self::cause(port, end.alarm.get()).await;
                 end.look(cause);
-                if cause == Cause::Asked && !pipe.pull.is_closed.load(SeqCst) {
+                if cause == Cause::Asked && !port.is_closed.load(SeqCst) {
                     // It has been opened again, and this may have been for that.
-                    pipe.pull.nudge.ring();
+                    port.nudge.ring();
                 }
             }
-            pipe.pull.is_running.store(!pipe.pull.is_closed.load(SeqCst), SeqCst);
+            port.is_running.store(!port.is_closed.load(SeqCst), SeqCst);
         });
         lost
     }
 
     fn port(&self) -> &PullPort {
-        &self.pipe.pull
+        &self.pipe.ports(self.side.pattern()).pull
+    }
+
+    /// Whether jobs are requests.
+    fn replies(&self) -> bool {
+        self.side == Side::Reply
     }
 
     /// Looks how far consumers have come, deals, gives back what can't be begun with soon, and tells pushers.
@@ -272,7 +290,9 @@ impl PullEnd {
             let received = link.inbox.borrow().received();
             let is_eager = link.grant.borrow_mut().is_eager(received, slots > 0, cause == Cause::Alarm);
             let is_due = cause == Cause::Alarm || consumers.is_empty() || is_eager;
-            is_untold |= tell(link, (window, bytes as u64), is_due);
+            // In this order: a request whose reply is lost with the link must be sent again.
+            let has_replied = reply(link);
+            is_untold |= tell(link, (window, bytes as u64), has_replied, is_due);
             if cause == Cause::Alarm {
                 link.grant.borrow_mut().recent *= FADING;
             }
@@ -285,12 +305,19 @@ impl PullEnd {
                 link.end();
             }
         }
+        for link in state.links.iter().filter(|link| !link.is_flow() && self.replies()) {
+            reply(link);
+            if state.is_closing && link.peer.ledger().open() == 0 {
+                link.end();
+            }
+        }
         is_untold
     }
 
     /// Lets those who wait for it know that everything settled so far has been written.
     fn note_told(&self, state: &FairQueue) {
-        if state.links.iter().all(|link| !link.is_flow() || link.outbox.borrow().unwritten() == 0) {
+        let is_told = |link: &Rc<Link>| link.outbox.borrow().unwritten() == 0;
+        if state.links.iter().all(|link| is_told(link) || !link.is_flow() && !self.replies()) {
             self.port().told.store(state.telling, SeqCst);
         }
     }
@@ -340,7 +367,7 @@ fn next_consumer(consumers: &[Arc<Consumer>]) -> Option<(&Arc<Consumer>, usize)>
 
 impl End for PullEnd {
     fn side(&self) -> Side {
-        Side::Pull
+        self.side
     }
 
     fn config(&self) -> &Config {
@@ -377,6 +404,10 @@ impl End for PullEnd {
 
     fn may_read(&self, link: &Link) -> bool {
         let mut state = self.state.borrow_mut();
+        // Who asks and does not listen is heard no more, or its replies would fill our memory.
+        if self.replies() && link.outbox.borrow().unwritten() > MOST_UNREAD {
+            return false;
+        }
         // What has begun may go on: that is what makes room again. A zeropipe peer is held by its credit.
         let may = link.is_flow()
             || link.charged.get() > 0
@@ -402,8 +433,8 @@ impl End for PullEnd {
         if jobs > 0 {
             link.peer.count(jobs as usize);
             self.port().received.fetch_add(jobs, Relaxed);
+            link.peer.ledger().receive(jobs);
             if link.is_flow() {
-                link.peer.ledger().receive(jobs);
                 link.grant.borrow_mut().recent += jobs as f64;
             }
         }

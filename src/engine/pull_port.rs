@@ -15,7 +15,7 @@ use super::{
     nudge::Nudge,
     peer::{Board, Peer},
 };
-use crate::wire::flow::Instance;
+use crate::{batch::Batch, wire::flow::Instance};
 
 /// The part of a pull end that other threads see.
 #[derive(Default)]
@@ -88,6 +88,12 @@ impl PullPort {
         if consumer.is_armed() {
             self.nudge.ring();
         }
+    }
+
+    /// The replies to these jobs, by the consumer's own numbers, each in its envelope: with that they are done.
+    pub fn reply(&self, consumer: &Consumer, numbers: &[u64], replies: Batch) {
+        consumer.reply(numbers, replies);
+        self.settle();
     }
 
     /// Has the I/O thread look at what consumers have settled by themselves.

@@ -15,13 +15,12 @@ use tokio::{sync::watch, task::spawn_local, time::Instant};
 use super::{
     books::{Books, Drain},
     chance::random,
-    event::{Event, Reply, Side, Tally},
+    event::{Callback, Event, Pattern, Side, Tally},
     flight::Settled,
     link::{End, Link},
     outbox::Sent,
     pipe::{Alarm, Pipe},
     push_port::PushPort,
-    queue::{Lot, Ticket},
 };
 use crate::{
     config::Config,
@@ -35,6 +34,7 @@ use crate::{
 /// The part of a push end that lives on the I/O thread.
 pub struct PushEnd {
     pipe: Arc<Pipe>,
+    side: Side,
     instance: Instance,
     books: RefCell<Books>,
     stop: watch::Receiver<bool>,
@@ -42,20 +42,21 @@ pub struct PushEnd {
 
 impl PushEnd {
     /// A push end without connections, which takes in what the port is sent until `stop`.
-    pub fn start(pipe: Arc<Pipe>, stop: watch::Receiver<bool>) -> Rc<Self> {
+    pub fn start(pipe: Arc<Pipe>, side: Side, stop: watch::Receiver<bool>) -> Rc<Self> {
         let instance = Instance(random());
-        let books = RefCell::new(Books::new(Arc::clone(&pipe), instance));
-        let end = Rc::new(Self { pipe, instance, books, stop });
-        spawn_local(Self::watch(Rc::downgrade(&end), Arc::clone(&end.pipe), end.stop.clone()));
+        let books = RefCell::new(Books::new(Arc::clone(&pipe), side.pattern(), instance));
+        let end = Rc::new(Self { pipe, side, instance, books, stop });
+        spawn_local(Self::watch(Rc::downgrade(&end), Arc::clone(&end.pipe), side, end.stop.clone()));
         end
     }
 
     /// Looks whenever something was handed over, or the time has come for something.
-    async fn watch(end: Weak<Self>, pipe: Arc<Pipe>, mut stop: watch::Receiver<bool>) {
+    async fn watch(end: Weak<Self>, pipe: Arc<Pipe>, side: Side, mut stop: watch::Receiver<bool>) {
+        let port = &pipe.ports(side.pattern()).push;
         let _alarm = Alarm(Arc::clone(&pipe));
         while let Some(alarm) = end.upgrade().map(|end| end.books.borrow().alarm) {
             tokio::select! {
-                _ = pipe.push.nudge.rung_before(alarm) => {}
+                _ = port.nudge.rung_before(alarm) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             if let Some(end) = end.upgrade() {
@@ -65,23 +66,23 @@ impl PushEnd {
     }
 
     /// Answers when all of the first `before` jobs, or as many as there are, are delivered.
-    pub fn drain(&self, before: u64, reply: Reply) {
+    pub fn drain(&self, before: u64, callback: Callback) {
         self.take_in();
         let mut books = self.books.borrow_mut();
         let before = before.min(books.next_order);
         let left =
             if before == books.next_order { books.undelivered } else { books.undelivered_before(before) };
         if left == 0 {
-            reply.send(Ok(Tally::default()));
+            callback.send(Ok(Tally::default()));
         } else {
-            books.drains.push(Drain { before, left, reply });
+            books.drains.push(Drain { before, left, callback });
         }
     }
 
     /// Ends every connection and gives up what was not delivered: how many jobs that is.
     pub fn close(&self) -> u64 {
         self.port().incoming().take();
-        let empty = Books::new(Arc::clone(&self.pipe), self.instance);
+        let empty = Books::new(Arc::clone(&self.pipe), self.side.pattern(), self.instance);
         let books = self.books.replace(empty);
         books.links.iter().for_each(|link| {
             // What is not written by now was given up, but a job that is cut should still end.
@@ -90,14 +91,14 @@ impl PushEnd {
         });
         for drain in books.drains {
             drain
-                .reply
+                .callback
                 .send(Err(Error::new(code::CLOSED, "the pipe was closed before everything was delivered")));
         }
         self.port().clear() as u64
     }
 
     fn port(&self) -> &PushPort {
-        &self.pipe.push
+        &self.pipe.ports(self.side.pattern()).push
     }
 
     fn is_closed(&self) -> bool {
@@ -108,12 +109,8 @@ impl PushEnd {
     fn take_in(&self) {
         let batches = self.port().incoming().as_mut().map(std::mem::take).unwrap_or_default();
         let mut books = self.books.borrow_mut();
-        for batch in batches {
-            let ticket = Ticket { order: books.next_order, id: None, failures: 0 };
-            books.next_order += batch.jobs() as u64;
-            books.undelivered += batch.jobs();
-            books.queue.push_back(Lot::new(batch, ticket));
-        }
+        batches.into_iter().for_each(|batch| books.take_in(batch));
+        books.drop_abandoned();
         if books.alarm.is_some_and(|alarm| alarm <= Instant::now()) {
             books.look_at_the_clock(Instant::now());
         }
@@ -137,7 +134,7 @@ impl PushEnd {
 
 impl End for PushEnd {
     fn side(&self) -> Side {
-        Side::Push
+        self.side
     }
 
     fn config(&self) -> &Config {
@@ -183,8 +180,19 @@ impl End for PushEnd {
         true
     }
 
-    fn received(&self, _: &Rc<Link>) -> Result<(), Error> {
-        Err(Error::new(code::PROTOCOL, "a PULL that sends messages"))
+    fn received(&self, link: &Rc<Link>) -> Result<(), Error> {
+        if self.side.pattern() == Pattern::Pipeline {
+            return Err(Error::new(code::PROTOCOL, "a PULL that sends messages"));
+        }
+        let mut books = self.books.borrow_mut();
+        let mut inbox = link.inbox.borrow_mut();
+        let mut answered = Ok(());
+        while let Some(replies) = inbox.take(usize::MAX) {
+            answered = answered.and(books.answer(link, replies.batch));
+        }
+        drop(inbox);
+        self.deal(books);
+        answered
     }
 
     fn obey(&self, link: &Rc<Link>, command: FlowCommand) -> Result<(), Error> {
@@ -197,7 +205,11 @@ impl End for PushEnd {
         // Nothing of what breaks a rule counts.
         match &command {
             FlowCommand::Ack(ranges) | FlowCommand::Return(ranges) => flight.check(ranges),
-            FlowCommand::Nack { number, .. } => flight.check(&[Range { first: *number, last: *number }]),
+            FlowCommand::Nack { number, .. } => flight.check(&[Range::one(*number)]),
+            FlowCommand::Reject { number, .. } if self.side == Side::Request => {
+                flight.check(&[Range::one(*number)])
+            }
+            FlowCommand::Reject { .. } => Err(Error::new(code::PROTOCOL, "a PULL that answers")),
             FlowCommand::Credit { .. } => Ok(()),
             FlowCommand::Job(_) => Err(Error::new(code::PROTOCOL, "a PULL that sends JOB")),
         }?;
@@ -210,11 +222,14 @@ impl End for PushEnd {
                 ranges.into_iter().for_each(|range| flight.settle(range, |settled| books.unstarted(settled)))
             }
             FlowCommand::Nack { number, reason } => {
-                flight.settle(Range { first: number, last: number }, |settled| {
+                flight.settle(Range::one(number), |settled| {
                     if let Settled::Own(lot) = settled {
                         books.failed(lot, &reason, true);
                     }
                 });
+            }
+            FlowCommand::Reject { number, code, text } => {
+                flight.settle(Range::one(number), |settled| books.rejected(link, settled, &code, &text));
             }
             FlowCommand::Job(_) => {}
         }
@@ -240,7 +255,7 @@ impl End for PushEnd {
         if !self.is_closed() {
             if !link.is_flow() {
                 let unwritten = link.outbox.borrow_mut().take_all();
-                unwritten.into_iter().for_each(|lot| books.queue.put_back(lot));
+                unwritten.into_iter().for_each(|lot| books.untaken(lot));
             }
             let unsettled = link.flight.borrow_mut().take_all();
             unsettled.into_iter().for_each(|lot| books.failed(lot, "the worker left with it", false));

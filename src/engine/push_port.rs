@@ -95,6 +95,11 @@ impl PushPort {
         Ok(())
     }
 
+    /// Has the I/O thread look at what has changed.
+    pub fn look(&self) {
+        self.nudge.ring();
+    }
+
     /// A word that tells from now on whether the engine is idle.
     pub fn idle_word(&self) -> Arc<[AtomicU32; 1]> {
         let word = Arc::<[AtomicU32; 1]>::default();

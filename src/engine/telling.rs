@@ -4,19 +4,48 @@ use std::rc::Rc;
 
 use super::{
     grant::Urgency,
+    ledger::Reject,
     link::{Link, Returning},
 };
-use crate::{batch::LARGE, wire::command};
+use crate::{
+    batch::{LARGE, Place},
+    wire::command,
+};
 
 /// A pusher that does not read what it is told is told no more than this.
 const MOST_UNREAD: usize = LARGE;
 
-/// Tells one pusher; whether something was left for later.
-pub fn tell(link: &Rc<Link>, window: (u64, u64), is_due: bool) -> bool {
+/// Sends one pusher the replies that there are for it; whether there were any.
+pub fn reply(link: &Rc<Link>) -> bool {
+    let replies = link.peer.ledger().take_replies();
+    if replies.is_empty() {
+        return false;
+    }
+    let mut outbox = link.outbox.borrow_mut();
+    for batch in replies {
+        if batch.jobs() == 1 && batch.slab().len() >= LARGE {
+            outbox.put_large(batch, None);
+            continue;
+        }
+        let mut at = Place::default();
+        while let Some((job, next)) = batch.job(at) {
+            outbox.put(job, None);
+            at = next;
+        }
+    }
+    drop(outbox);
+    link.wake();
+    true
+}
+
+/// Tells one pusher what became of its jobs; `has_replied` if it was just sent replies. Whether something was left for later.
+pub fn tell(link: &Rc<Link>, window: (u64, u64), has_replied: bool, is_due: bool) -> bool {
     let (mut grant, mut outbox) = (link.grant.borrow_mut(), link.outbox.borrow_mut());
     let inbox = link.inbox.borrow();
     let received = (inbox.received(), inbox.received_cost());
     let gives_back = link.peer.ledger().has_returns();
+    // Whoever waits for a reply waits for an error too.
+    let is_awaited = has_replied || link.peer.ledger().has_rejects();
     if gives_back && link.returning.get() == Returning::No {
         link.returning.set(Returning::Untold);
     }
@@ -27,7 +56,7 @@ pub fn tell(link: &Rc<Link>, window: (u64, u64), is_due: bool) -> bool {
     if urgency == Urgency::None && link.peer.ledger().is_told() {
         return false;
     }
-    let is_urgent = gives_back || is_due || urgency == Urgency::Now;
+    let is_urgent = gives_back || is_awaited || is_due || urgency == Urgency::Now;
     if !is_urgent || outbox.unwritten() > MOST_UNREAD {
         return true;
     }
@@ -35,6 +64,9 @@ pub fn tell(link: &Rc<Link>, window: (u64, u64), is_due: bool) -> bool {
     let mut bytes = command::ack(&settlement.acks);
     for (number, reason) in settlement.nacks {
         bytes.extend(command::nack(number, &reason));
+    }
+    for Reject { number, code, text } in settlement.rejects {
+        bytes.extend(command::reject(number, &code, &text));
     }
     if urgency != Urgency::None {
         let (jobs, cost) = grant.set(received, window);

@@ -1,7 +1,7 @@
 //! Commands: everything on a connection that is no message (RFC 37, section "Commands").
 
 use super::{
-    flow::{self, Instance, MAX_REASON, Mark, Range},
+    flow::{self, Instance, MAX_CODE, MAX_REASON, Mark, Range},
     frame,
     properties::Properties,
     violation,
@@ -61,6 +61,15 @@ pub enum FlowCommand {
         /// For people; empty if nothing is known.
         reason: String,
     },
+    /// This request is refused for good: the answer to it is an error.
+    Reject {
+        /// The job.
+        number: u64,
+        /// For programs; empty if there is none.
+        code: String,
+        /// For people.
+        text: String,
+    },
     /// What is to be known of the job that follows.
     Job(Mark),
 }
@@ -115,6 +124,19 @@ impl FlowCommand {
                     reason: String::from_utf8_lossy(reason).into_owned(),
                 }
             }
+            b"REJECT" => {
+                let (number, rest) = data.split_first_chunk().ok_or_else(short)?;
+                let (&length, rest) = rest.split_first().ok_or_else(short)?;
+                let (code, text) = rest.split_at_checked(length.into()).ok_or_else(short)?;
+                if text.len() > MAX_REASON {
+                    return Err(violation(format!("a REJECT with a text of {} bytes", text.len())));
+                }
+                Self::Reject {
+                    number: u64::from_be_bytes(*number),
+                    code: String::from_utf8_lossy(code).into_owned(),
+                    text: String::from_utf8_lossy(text).into_owned(),
+                }
+            }
             b"JOB" => Self::Job(Mark::decode(&Properties::decode(data)?)?),
             _ => return Ok(None),
         }))
@@ -138,7 +160,16 @@ pub fn giving_back(ranges: &[Range]) -> Vec<u8> {
 
 /// A NACK command, framed; the reason is cut to what a peer reads.
 pub fn nack(number: u64, reason: &str) -> Vec<u8> {
-    encode(b"NACK", &[&number.to_be_bytes(), flow::cut(reason).as_bytes()].concat())
+    encode(b"NACK", &[&number.to_be_bytes(), flow::cut(reason, MAX_REASON).as_bytes()].concat())
+}
+
+/// A REJECT command, framed; code and text are cut to what a peer reads.
+pub fn reject(number: u64, code: &str, text: &str) -> Vec<u8> {
+    let (code, text) = (flow::cut(code, MAX_CODE), flow::cut(text, MAX_REASON));
+    encode(
+        b"REJECT",
+        &[&number.to_be_bytes()[..], &[code.len() as u8], code.as_bytes(), text.as_bytes()].concat(),
+    )
 }
 
 /// A JOB command, framed.
@@ -213,6 +244,10 @@ mod tests {
             (giving_back(&ranges), FlowCommand::Return(ranges.clone())),
             (nack(3, "no"), FlowCommand::Nack { number: 3, reason: "no".into() }),
             (
+                reject(4, "E_NO", "never"),
+                FlowCommand::Reject { number: 4, code: "E_NO".into(), text: "never".into() },
+            ),
+            (
                 job(Mark { id: Some(5), attempt: 2 }, Instance(1)),
                 FlowCommand::Job(Mark { id: Some(5), attempt: 2 }),
             ),
@@ -243,6 +278,7 @@ mod tests {
             ack(&[range(1, 3), range(5, 5)]),
             giving_back(&[range(4, 4)]),
             nack(2, "no"),
+            reject(3, "E_NO", "never"),
             job(Mark { id: Some(9), attempt: 2 }, instance),
         ] {
             let is_digit = |letter: &char| letter.is_ascii_hexdigit();

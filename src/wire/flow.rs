@@ -14,8 +14,11 @@ const VERSION: u32 = 1;
 /// The most ranges of one command: what fits into the longest that is read.
 pub const MAX_RANGES: usize = 4000;
 
-/// The longest reason of a NACK, in bytes.
+/// The longest reason of a NACK, and text of a REJECT, in bytes.
 pub const MAX_REASON: usize = 1024;
+
+/// The longest code of a REJECT, in bytes.
+pub const MAX_CODE: usize = 255;
 
 /// Who an end is: a number that is new for every end that is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,10 +55,10 @@ pub fn accept(properties: &Properties) -> Option<Instance> {
     is_known.then_some(instance)
 }
 
-/// As much of a reason as a peer reads.
-pub fn cut(reason: &str) -> &str {
-    let stop = (0..=reason.len().min(MAX_REASON)).rev().find(|&at| reason.is_char_boundary(at));
-    &reason[..stop.unwrap_or(0)]
+/// As much of a text as has so many bytes.
+pub fn cut(text: &str, most: usize) -> &str {
+    let stop = (0..=text.len().min(most)).rev().find(|&at| text.is_char_boundary(at));
+    &text[..stop.unwrap_or(0)]
 }
 
 /// Jobs by their numbers on a link, from the first to the last of a row.
@@ -65,6 +68,13 @@ pub struct Range {
     pub first: u64,
     /// The last of them.
     pub last: u64,
+}
+
+impl Range {
+    /// One job.
+    pub fn one(number: u64) -> Self {
+        Self { first: number, last: number }
+    }
 }
 
 /// Adds a number behind others, to the last range if it follows that.

@@ -12,13 +12,17 @@ use crate::error::{Error, code};
 /// The longest name a peer may give itself (RFC 37: "an identity is 0 to 255 octets").
 const MAX_IDENTITY: usize = 255;
 
-/// The socket types that take part in a pipeline (RFC 30).
+/// The socket types that we are: those of a pipeline (RFC 30), and of requests with their replies (RFC 28).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketType {
     /// Sends jobs.
     Push,
     /// Receives jobs.
     Pull,
+    /// Sends requests.
+    Dealer,
+    /// Receives requests, and replies.
+    Router,
 }
 
 impl SocketType {
@@ -27,14 +31,18 @@ impl SocketType {
         match self {
             Self::Push => "PUSH",
             Self::Pull => "PULL",
+            Self::Dealer => "DEALER",
+            Self::Router => "ROUTER",
         }
     }
 
-    /// The type it talks to.
-    pub fn opposite(self) -> Self {
+    /// The types it talks to. (A DEALER could talk to another, and a ROUTER too: but neither replies to requests.)
+    pub fn peers(self) -> &'static [&'static str] {
         match self {
-            Self::Push => Self::Pull,
-            Self::Pull => Self::Push,
+            Self::Push => &["PULL"],
+            Self::Pull => &["PUSH"],
+            Self::Dealer => &["REP", "ROUTER"],
+            Self::Router => &["REQ", "DEALER"],
         }
     }
 }
@@ -146,12 +154,13 @@ impl Handshake {
     }
 
     fn peer(&mut self, properties: &Properties) -> Result<Peer, Error> {
-        let wanted = self.hello.socket_type.opposite().name();
+        let wanted = self.hello.socket_type.peers();
         let told = properties.get("Socket-Type").unwrap_or_default();
-        if told != wanted.as_bytes() {
+        if !wanted.iter().any(|name| name.as_bytes() == told) {
             let reason = format!(
-                "a {} talks to a {wanted}, not to {:?}",
+                "a {} talks to a {}, not to {:?}",
                 self.hello.socket_type.name(),
+                wanted.join(" or "),
                 String::from_utf8_lossy(&told[..told.len().min(MAX_IDENTITY)])
             );
             self.output.extend_from_slice(&command::error(&reason));

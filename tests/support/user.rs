@@ -8,7 +8,7 @@ use zeropipe::{
     config::Config,
     engine::{
         consumer::{Consumer, Taken, word},
-        event::{Event, Handle, Reply, Side, Tally},
+        event::{Callback, Event, Handle, Side, Tally},
         keeper,
         pipe::Pipe,
     },
@@ -44,7 +44,7 @@ impl User {
     pub fn new(config: Config) -> Self {
         let ear = Arc::new(Ear::default());
         let pipe = keeper::open(config, ear.clone()).expect("the I/O thread runs");
-        let consumer = pipe.pull.join(ear.clone(), None, true);
+        let consumer = pipe.pipeline.pull.join(ear.clone(), None, true);
         Self { pipe, ear, consumer }
     }
 
@@ -52,8 +52,9 @@ impl User {
     pub async fn open(&self, side: Side) -> Option<String> {
         self.ask(|reply| self.pipe.open(side, reply)).await.expect("it opens");
         let bound = match side {
-            Side::Push => self.pipe.push.bound.read(),
-            Side::Pull => self.pipe.pull.bound.read(),
+            Side::Push => self.pipe.pipeline.push.bound.read(),
+            Side::Pull => self.pipe.pipeline.pull.bound.read(),
+            Side::Request | Side::Reply => unimplemented!("no test of requests needs it"),
         };
         bound.into_iter().next()
     }
@@ -61,25 +62,25 @@ impl User {
     /// Sends jobs as soon as there is room for them.
     pub async fn push(&self, batch: Batch) {
         let fits = || {
-            let room = self.pipe.push.room(&self.pipe.config);
+            let room = self.pipe.pipeline.push.room(&self.pipe.config);
             room.is_empty || room.jobs >= batch.jobs() && room.cost >= batch.cost()
         };
         self.until(|| {
             let fits = fits() || {
-                self.pipe.push.await_room();
+                self.pipe.pipeline.push.await_room();
                 fits()
             };
             fits.then_some(())
         })
         .await;
-        self.pipe.push.send(batch).expect("the end is open");
+        self.pipe.pipeline.push.send(batch).expect("the end is open");
     }
 
     /// The next jobs; it is done with all before them, and begins with all of them.
     pub async fn pull(&self) -> Taken {
         let words = &self.consumer.words;
         words[word::DONE].store(words[word::BEGUN].load(SeqCst), SeqCst);
-        let taken = self.until(|| self.pipe.pull.take(&self.consumer, 1)).await;
+        let taken = self.until(|| self.pipe.pipeline.pull.take(&self.consumer, 1)).await;
         words[word::BEGUN].fetch_add(taken.jobs as u32, SeqCst);
         taken
     }
@@ -104,9 +105,9 @@ impl User {
         assert_eq!(self.ask(|reply| self.pipe.close(None, reply)).await, Ok(Tally::default()));
     }
 
-    async fn ask(&self, question: impl FnOnce(Reply)) -> Result<Tally, Error> {
+    async fn ask(&self, question: impl FnOnce(Callback)) -> Result<Tally, Error> {
         let (sender, receiver) = oneshot::channel();
-        question(Reply::new(move |answer| sender.send(answer).expect("somebody waits for the answer")));
+        question(Callback::new(move |answer| sender.send(answer).expect("somebody waits for the answer")));
         receiver.await.expect("every question is answered")
     }
 

@@ -1,0 +1,98 @@
+'use strict'
+
+// Where jobs go out on this thread: whether the end is open, who waits for that or for room, and the slab at hand. A session has
+// one for jobs and one for requests.
+
+const { Packer } = require('./packer.js')
+const { isDue, nextTurn } = require('./turn.js')
+const { WaitingLine } = require('./waiting_line.js')
+
+/** A worker that waits for room counts as waiting for itself when nothing has moved for so many milliseconds. */
+const LOCKED = 10
+
+class PushEnd {
+  /** `name` is 'push' or 'request'; `refused(jobs)` gets back what was accepted after another thread had closed the pipe. */
+  constructor (session, name, refused) {
+    this.session = session
+    this.name = name
+    this.refused = refused
+    this.native = session.native.pushEnd(name)
+    this.packer = null
+    this.isOpen = false
+    this.waiting = new WaitingLine((job, isForced) => this.isOpen && this.putOrAwait(job, isForced))
+    this.unlockTimer = undefined
+  }
+
+  /** The way of almost every job: a promise at once, or null if it needs a closer look. */
+  pushFast (job) {
+    if (!this.isOpen || this.waiting.length > 0 || this.session.isClosing) return null
+    return typeof job === 'string' || job instanceof Uint8Array ? this.packer.push(job) : null
+  }
+
+  /** Takes a checked job now, if there is room. */
+  put (job) {
+    return this.isOpen && this.waiting.length === 0 && this.packer.put(job)
+  }
+
+  /** Takes a checked job, now or when there is room. */
+  async push (job, signal) {
+    if (this.put(job)) {
+      if (isDue()) await nextTurn()
+      return
+    }
+    const taken = this.waiting.join(job, signal)
+    if (this.isOpen) this.waiting.serve()
+    else this.session.open(this.name).catch(() => {}) // all that wait are refused with the reason
+    this.session.hold()
+    try {
+      await taken
+    } finally {
+      this.session.release()
+    }
+  }
+
+  /** The engine has opened it. */
+  opened () {
+    this.packer = new Packer(this.native, this.session.options.maxMessageSize, this.refused)
+    this.isOpen = true
+    this.waiting.serve()
+  }
+
+  /** It can't be opened, or takes no more: whoever waits is told. */
+  refuse (error) {
+    this.isOpen = false
+    clearTimeout(this.unlockTimer)
+    this.waiting.refuse(error)
+  }
+
+  flush () {
+    this.packer?.flush()
+  }
+
+  putOrAwait (job, isForced) {
+    if (job.mark !== undefined) {
+      job.mark()
+      return true
+    }
+    if (this.packer.put(job, isForced)) return true
+    this.unlockTimer ??= setTimeout(() => this.unlock(), LOCKED)
+    this.packer.flush()
+    this.native.awaitRoom()
+    // Jobs may have left between the two: then nobody would wake us.
+    return this.packer.put(job)
+  }
+
+  /**
+   * A worker that pushes to its own pipe, and waits for room that only it could make, would wait for ever. So where nothing but
+   * our own busy loops can take jobs, and nothing moves, one more is taken over the mark, again and again.
+   */
+  unlock (before) {
+    this.unlockTimer = undefined
+    if (this.waiting.length === 0 || !this.isOpen) return
+    const progress = this.native.ownProgress()
+    if (progress !== null && progress === before) this.waiting.force()
+    this.unlockTimer = setTimeout(() => this.unlock(progress ?? undefined), LOCKED)
+  }
+}
+
+module.exports = { PushEnd }

@@ -1,0 +1,85 @@
+'use strict'
+
+// reply(handler, { concurrency }): handlers whose jobs are requests. What they return goes back to whoever asked, behind the envelope
+// in which the request came (RFC 28); what they throw does too, if that is a zeropipe end.
+
+const { code } = require('./errors.js')
+const { Handlers } = require('./handlers.js')
+const { Packer, checkJob } = require('./packer.js')
+
+/** Room without end, as `src/binding/push_end.rs` packs it: what a slab can hold. */
+const PLENTY = (4096 << 18) | (64 * 1024)
+const NEVER_IDLE = Uint32Array.of(0)
+
+class Repliers extends Handlers {
+  /** `refused(event)` is told of messages that are no requests. */
+  constructor (session, handler, options, dead, refused) {
+    super(session, 'reply', handler, options, dead)
+    this.refused = refused
+    /** The numbers of the requests whose replies are in the slab, and of the one that is being put there. */
+    this.numbers = []
+    this.number = 0
+    this.packer = new Packer(this.way(), session.options.maxMessageSize)
+  }
+
+  /** Where the packer's slabs go. */
+  way () {
+    return {
+      idleWord: () => NEVER_IDLE,
+      room: () => PLENTY,
+      fits: () => true,
+      send: (slab, used, endsAt, frames) => {
+        this.unpacker.consumer.reply(Float64Array.from(this.numbers.splice(0)), slab, used, endsAt, frames)
+        return PLENTY
+      },
+      sendLarge: frames => {
+        this.unpacker.consumer.replyLarge(this.number, frames)
+        this.number = undefined
+        return PLENTY
+      }
+    }
+  }
+
+  entry (frames) {
+    const entry = super.entry(frames)
+    const delimiter = frames.findIndex(frame => frame.length === 0)
+    if (delimiter === -1 || delimiter === frames.length - 1) {
+      this.unpacker.consumer.done(Float64Array.of(entry.number))
+      this.refused({ end: 'reply', address: entry.info.from.address, code: code.PROTOCOL, reason: 'a message that is no request: no empty frame before its body (RFC 28)' })
+      return null
+    }
+    entry.job = frames.splice(delimiter + 1)
+    entry.envelope = frames
+    return entry
+  }
+
+  /** What it throws about a reply is as good as the handler's own error. */
+  succeeded (entry, reply) {
+    const checked = checkJob(reply, this.session.options.maxMessageSize, entry.envelope)
+    this.number = entry.number
+    this.packer.put(checked)
+    if (this.number !== undefined) this.numbers.push(this.number)
+  }
+
+  failed ({ job, info: { id, attempt }, number }, error) {
+    const { code, text } = told(error)
+    if (!this.unpacker.consumer.reject(number, code, text)) this.dead({ job, id, attempt, error })
+  }
+
+  settleNow () {
+    super.settleNow()
+    this.packer.flush()
+  }
+}
+
+/** What whoever asked is told of what was thrown. */
+function told (error) {
+  try {
+    if (!(error instanceof Error)) return { code: '', text: String(error) }
+    return { code: typeof error.code === 'string' ? error.code : '', text: String(error.message) }
+  } catch {
+    return { code: '', text: 'no reason that can be told' }
+  }
+}
+
+module.exports = { Repliers }

@@ -1,0 +1,66 @@
+//! Replies from the engine to JavaScript.
+
+use std::sync::Arc;
+
+use napi::{
+    Env, Result,
+    bindgen_prelude::{BufferSlice, Uint32ArraySlice},
+};
+use napi_derive::napi;
+
+use super::{native_pipe::NativePipe, slab};
+use crate::{batch::Place, engine::asker::Asker};
+
+/// A request that will have no reply, and why.
+#[napi(object, object_from_js = false)]
+pub struct NativeFailure {
+    /// Which: the middle of its tag.
+    pub request: u32,
+    /// Empty if there is none.
+    pub code: String,
+    pub text: String,
+}
+
+#[napi]
+impl NativePipe {
+    /// What the tags of this thread's requests begin with.
+    #[napi(catch_unwind)]
+    pub fn asker_number(&self) -> u32 {
+        self.asker().number
+    }
+
+    /// Takes the next replies to this thread's requests: their slab, and into `ends` what `take` of a consumer says. Each is its
+    /// request's tag, an empty frame, and the reply.
+    #[napi(catch_unwind)]
+    pub fn replies<'env>(
+        &self,
+        env: &'env Env,
+        mut ends: Uint32ArraySlice<'_>,
+    ) -> Result<Option<BufferSlice<'env>>> {
+        let replies = self.asker().take();
+        replies.map(|batch| slab::lend(env, &batch, Place::default(), batch.jobs(), &mut ends)).transpose()
+    }
+
+    /// Takes what else has become of them.
+    #[napi(catch_unwind)]
+    pub fn failures(&self) -> Vec<NativeFailure> {
+        let failure = |failure: crate::engine::asker::Failure| NativeFailure {
+            request: u32::from_be_bytes([failure.tag[4], failure.tag[5], failure.tag[6], failure.tag[7]]),
+            code: failure.code,
+            text: failure.text,
+        };
+        self.asker().take_failures().into_iter().map(failure).collect()
+    }
+
+    /// Nobody waits any more for the replies to the requests with these tags, back to back.
+    #[napi(catch_unwind)]
+    pub fn abandon(&self, tags: &[u8]) {
+        let requests = &self.seat.pipe.requests;
+        requests.askers.abandon(tags.as_chunks().0);
+        requests.push.look();
+    }
+
+    fn asker(&self) -> &Arc<Asker> {
+        self.seat.asker.get_or_init(|| self.seat.pipe.requests.askers.join(self.seat.wake.clone()))
+    }
+}

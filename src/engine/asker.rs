@@ -1,0 +1,124 @@
+//! Who waits for replies: the JavaScript threads that request, and what has come for each of them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    event::{Handle, REPLIES},
+    requests::Tag,
+};
+use crate::batch::Batch;
+
+/// A JavaScript thread that requests.
+pub struct Asker {
+    /// Which one: its tags begin with it.
+    pub number: u32,
+    handle: Arc<dyn Handle>,
+    tray: Mutex<Tray>,
+}
+
+/// What has come.
+#[derive(Default)]
+struct Tray {
+    replies: VecDeque<Batch>,
+    failures: Vec<Failure>,
+}
+
+/// A request that will have no reply, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The request.
+    pub tag: Tag,
+    /// Ours or the handler's; empty if that gave none.
+    pub code: String,
+    /// For people.
+    pub text: String,
+}
+
+impl Asker {
+    /// The next replies, each with its envelope: a tag, and an empty frame.
+    pub fn take(&self) -> Option<Batch> {
+        self.tray().replies.pop_front()
+    }
+
+    /// What has failed.
+    pub fn take_failures(&self) -> Vec<Failure> {
+        std::mem::take(&mut self.tray().failures)
+    }
+
+    fn tray(&self) -> MutexGuard<'_, Tray> {
+        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All of them that share a pipe.
+#[derive(Default)]
+pub struct Askers(Mutex<Book>);
+
+#[derive(Default)]
+struct Book {
+    last: u32,
+    askers: HashMap<u32, Arc<Asker>>,
+    /// Requests that nobody waits for any more, and askers that have left.
+    abandoned: Vec<Tag>,
+    left: Vec<u32>,
+}
+
+impl Askers {
+    /// One more, who is told by `handle`.
+    pub fn join(&self, handle: Arc<dyn Handle>) -> Arc<Asker> {
+        let mut book = self.book();
+        book.last += 1;
+        let asker = Arc::new(Asker { number: book.last, handle, tray: Mutex::default() });
+        book.askers.insert(asker.number, Arc::clone(&asker));
+        asker
+    }
+
+    /// It waits for nothing any more. The push end is to be nudged.
+    pub fn leave(&self, asker: &Asker) {
+        let mut book = self.book();
+        book.askers.remove(&asker.number);
+        book.left.push(asker.number);
+    }
+
+    /// Nobody waits for the replies to these any more. The push end is to be nudged.
+    pub fn abandon(&self, tags: &[Tag]) {
+        self.book().abandoned.extend(tags);
+    }
+
+    /// Takes what was abandoned: requests, and all requests of some askers.
+    pub(super) fn take_abandoned(&self) -> (Vec<Tag>, Vec<u32>) {
+        let mut book = self.book();
+        (std::mem::take(&mut book.abandoned), std::mem::take(&mut book.left))
+    }
+
+    /// Replies for one of them.
+    pub(super) fn deliver(&self, asker: u32, replies: Batch) {
+        self.tell(asker, |tray| tray.replies.push_back(replies));
+    }
+
+    /// There will be no reply.
+    pub(super) fn fail(&self, failure: Failure) {
+        self.tell(asker_of(&failure.tag), |tray| tray.failures.push(failure));
+    }
+
+    fn tell(&self, asker: u32, put: impl FnOnce(&mut Tray)) {
+        let asker = self.book().askers.get(&asker).cloned();
+        // One that has left waits for nothing.
+        if let Some(asker) = asker {
+            put(&mut asker.tray());
+            asker.handle.raise(REPLIES);
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose request it is.
+pub fn asker_of(tag: &Tag) -> u32 {
+    u32::from_be_bytes([tag[0], tag[1], tag[2], tag[3]])
+}

@@ -1,0 +1,152 @@
+//! The requests of a request end that are open, and the envelope by which their replies are told apart.
+//!
+//! A request travels as [tag] [empty] [frames ...]: an envelope of one address and the delimiter (RFC 28, "REQ", "REP"), which
+//! whoever replies puts before the reply. (ZMQ_REQ_CORRELATE of libzmq is the same idea.)
+
+use std::collections::HashMap;
+
+use super::asker::asker_of;
+use crate::{
+    batch::{Batch, Builder, Job, Place},
+    error::{Error, code},
+};
+
+/// Whose request it is (4 octets), which (4), and what nobody can guess (4): a worker can't answer what it was not asked.
+pub type Tag = [u8; 12];
+
+/// The requests that are open, and the place in line that each was given.
+#[derive(Debug, Default)]
+pub struct Requests(HashMap<Tag, u64>);
+
+impl Requests {
+    /// All in a batch are open from now on; the first has that order.
+    pub fn open(&mut self, batch: &Batch, order: u64) {
+        let (mut at, mut order) = (Place::default(), order);
+        while let Some((job, next)) = batch.job(at) {
+            if let Some(tag) = tag(job) {
+                self.0.insert(tag, order);
+            }
+            (at, order) = (next, order + 1);
+        }
+    }
+
+    /// Nobody waits for it any more: its order, if it was open.
+    pub fn close(&mut self, tag: &Tag) -> Option<u64> {
+        self.0.remove(tag)
+    }
+
+    /// Whether somebody waits for its reply.
+    pub fn is_open(&self, request: Job<'_>) -> bool {
+        tag(request).is_some_and(|tag| self.0.contains_key(&tag))
+    }
+
+    /// The tags of all that one asker waits for.
+    pub fn of(&self, asker: u32) -> Vec<Tag> {
+        self.0.keys().filter(|tag| asker_of(tag) == asker).copied().collect()
+    }
+
+    /// Closes what is answered, and sorts the replies by who waits for them; those that nobody waits for are left out. Calls
+    /// `answered` with the order of each.
+    pub fn answer(
+        &mut self,
+        batch: Batch,
+        mut answered: impl FnMut(u64),
+    ) -> Result<Vec<(u32, Batch)>, Error> {
+        let mut askers = Vec::with_capacity(batch.jobs());
+        let mut at = Place::default();
+        while let Some((job, next)) = batch.job(at) {
+            let tag = reply_tag(job)?;
+            let order = self.close(&tag);
+            order.into_iter().for_each(&mut answered);
+            askers.push(order.map(|_| asker_of(&tag)));
+            at = next;
+        }
+        // Almost always all of them are for one who waits.
+        match askers.first() {
+            Some(&Some(first)) if askers.iter().all(|asker| *asker == Some(first)) => {
+                Ok(vec![(first, batch)])
+            }
+            _ => Ok(sort(&batch, &askers)),
+        }
+    }
+}
+
+/// The replies of each asker, copied.
+fn sort(batch: &Batch, askers: &[Option<u32>]) -> Vec<(u32, Batch)> {
+    let mut builders = HashMap::<u32, Builder>::new();
+    let (mut at, mut askers) = (Place::default(), askers.iter());
+    while let (Some((job, next)), Some(asker)) = (batch.job(at), askers.next()) {
+        if let Some(asker) = asker {
+            builders.entry(*asker).or_default().put(job);
+        }
+        at = next;
+    }
+    let take = |(asker, mut builder): (u32, Builder)| Some((asker, builder.take()?));
+    builders.into_iter().filter_map(take).collect()
+}
+
+/// The tag of a request of ours.
+pub fn tag(job: Job<'_>) -> Option<Tag> {
+    job.frames().next()?.0.try_into().ok()
+}
+
+/// The tag of a reply, which must be in the envelope of the request, with something behind it.
+fn reply_tag(job: Job<'_>) -> Result<Tag, Error> {
+    let mut frames = job.frames();
+    let (address, delimiter) = (frames.next(), frames.next());
+    let tag = address.and_then(|(bytes, _)| bytes.try_into().ok());
+    let is_delimited = delimiter.is_some_and(|(bytes, more)| bytes.is_empty() && more);
+    tag.filter(|_| is_delimited).ok_or_else(|| {
+        Error::new(
+            code::PROTOCOL,
+            "a reply without the envelope of its request (RFC 28: its frames up to the first empty one)",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(jobs: &[&[&[u8]]]) -> Batch {
+        let mut builder = Builder::default();
+        for frames in jobs {
+            for (index, bytes) in frames.iter().enumerate() {
+                builder.slab().extend_from_slice(bytes);
+                builder.end_frame(index + 1 < frames.len());
+            }
+        }
+        builder.take().expect("jobs")
+    }
+
+    fn tag_of(asker: u8, request: u8) -> Tag {
+        [0, 0, 0, asker, 0, 0, 0, request, 9, 9, 9, 9]
+    }
+
+    fn answer(requests: &mut Requests, batch: Batch) -> (Vec<u64>, Vec<(u32, usize)>) {
+        let mut orders = Vec::new();
+        let mut sorted = requests.answer(batch, |order| orders.push(order)).expect("sound replies");
+        sorted.sort_by_key(|(asker, _)| *asker);
+        (orders, sorted.into_iter().map(|(asker, replies)| (asker, replies.jobs())).collect())
+    }
+
+    #[test]
+    fn each_asker_gets_its_own_replies_and_nobody_gets_one_twice() {
+        let tags = [tag_of(1, 1), tag_of(2, 1), tag_of(1, 2)];
+        let jobs: Vec<[&[u8]; 3]> = tags.iter().map(|tag| [&tag[..], b"", b"x"]).collect();
+        let all = batch(&jobs.iter().map(|job| &job[..]).collect::<Vec<_>>());
+        let mut requests = Requests::default();
+        requests.open(&all, 10);
+        assert_eq!(answer(&mut requests, batch(&[&jobs[2]])), (vec![12], vec![(1, 1)]));
+        assert_eq!(answer(&mut requests, all.clone()), (vec![10, 11], vec![(1, 1), (2, 1)]));
+        assert_eq!(answer(&mut requests, all), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_reply_without_its_envelope_is_a_violation() {
+        let tag = tag_of(1, 1);
+        for reply in [&[&tag[..], b"x"][..], &[&tag, b""], &[b"", b"x"], &[b"x"], &[&tag[..11], b"", b"x"]] {
+            assert!(Requests::default().answer(batch(&[reply]), |_| ()).is_err(), "{reply:?}");
+        }
+    }
+}
