@@ -18,7 +18,8 @@ export declare class NativeConsumer {
   words(): Uint32Array
   /**
    * Takes the next jobs: their slab, and into `ends` the number of frames, how many of them are not for this consumer, where
-   * in the slab the first of the others begins, and then where each frame stops. If there are none, and it has free
+   * in the slab the first of the others begins, whether they go on the row of those before (one source, ids in order), and then where
+   * each frame stops. If there are none, and it has free
    * slots, its thread is woken when there are.
    */
   take(ends: Uint32Array, slots: number): Buffer | null
@@ -57,7 +58,8 @@ export declare class NativePipe {
   /** What the tags of this thread's requests begin with. */
   askerNumber(): number
   /**
-   * Takes the next replies to this thread's requests: their slab, and into `ends` what `take` of a consumer says. Each is its
+   * Takes the next replies to this thread's requests: their slab, and into `ends` what `take` of a consumer says, but for
+   * whether there are more. Each is its
    * request's tag, an empty frame, and the reply.
    */
   replies(ends: Uint32Array): Buffer | null
@@ -67,7 +69,7 @@ export declare class NativePipe {
   abandon(tags: Uint8Array): void
   /**
    * A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back,
-   * 16 replies.
+   * 16 replies, 32 requests that failed.
    */
   constructor(options: NativeOptions, wake: (arg: number) => void)
   /** The pipe that all threads of the process share; `options` count only for whoever is the first. */
@@ -160,8 +162,9 @@ export interface Mail {
 
 /** A request that will have no reply, and why. */
 export interface NativeFailure {
-  /** Which: the middle of its tag. */
-  request: number
+  /** Which: the rest of its tag. */
+  number: number
+  secret: number
   /** Empty if there is none. */
   code: string
   text: string

@@ -38,7 +38,15 @@ class Handlers {
       if (entry !== null) this.run(entry)
       this.fill()
     }
-    this.tick = () => this.settleNow()
+    this.isScheduled = false
+    this.tick = () => {
+      this.isScheduled = false
+      const { crossings } = this.unpacker
+      const isUntold = this.tell()
+      this.fill()
+      // Whoever asks for jobs has woken the engine, which then looks at everything.
+      if (isUntold && this.unpacker.crossings === crossings) this.unpacker.consumer.told()
+    }
     this.forgetSignal = onAbort(signal, () => this.end())
   }
 
@@ -72,7 +80,7 @@ class Handlers {
   /** Starts handlers while there are jobs and room for them. */
   fill () {
     while (!this.isOver && this.running < this.concurrency) {
-      const entry = this.due.shift() ?? this.nextEntry()
+      const entry = this.due.shift() ?? (this.unpacker.hasJobs() ? this.nextEntry() : undefined)
       if (entry === undefined) {
         this.wait()
         return
@@ -83,8 +91,9 @@ class Handlers {
     if (this.isOver && this.running === 0) this.resolve()
   }
 
+  /** The next of the jobs at hand. */
   nextEntry () {
-    for (let job; (job = this.unpacker.next()) !== undefined;) {
+    for (let job; this.unpacker.hasJobs() && (job = this.unpacker.next()) !== undefined;) {
       const entry = this.entry(job)
       if (entry !== null) return entry
     }
@@ -118,17 +127,32 @@ class Handlers {
     }
     if (isDue()) await nextTurn()
     this.running--
-    this.fill()
+    // Whoever else is done in this tick is told of by the same call, and asks for more by the same.
+    if (this.unpacker.hasJobs()) this.fill()
+    else this.schedule()
+  }
+
+  schedule () {
+    if (this.isScheduled) return
+    this.isScheduled = true
+    process.nextTick(this.tick)
   }
 
   succeeded ({ number }) {
     if (number === undefined) return
-    if (this.done.push(number) === 1) process.nextTick(this.tick)
+    this.done.push(number)
+    this.schedule()
   }
 
-  /** Tells of all that is done: at the end of the tick, or at once if the process ends. */
+  /** Tells of all that is done at once: the process ends. */
   settleNow () {
+    if (this.tell()) this.unpacker.consumer.told()
+  }
+
+  /** Tells of all that is done; whether the engine has yet to be woken for it. */
+  tell () {
     if (this.done.length > 0) this.unpacker.consumer.done(Float64Array.from(this.done.splice(0)))
+    return false
   }
 
   failed ({ job, info, number }, error) {

@@ -12,22 +12,29 @@ const SLAB = 64 * 1024
 const MAX_FRAMES = 1024
 /** What a frame beyond the first counts against limits, besides its bytes. */
 const FRAME_COST = 64
-/** Up to this length writing a string byte by byte is faster than a call. */
+/** Up to this length writing byte by byte is faster than a call. */
 const SHORT = 24
+
+/** The idle word of an engine whose idleness does not matter. */
+const NEVER_IDLE = Uint32Array.of(0)
 
 /** Shared by every push that is accepted at once: nobody can tell them apart. */
 const ACCEPTED = Promise.resolve()
 
 class Packer {
-  /** `native` is open; `maxMessageSize` bounds a job; `refused(jobs)` gets back what a closed engine took no more. */
-  constructor (native, maxMessageSize, refused) {
-    this.refused = refused
+  /**
+   * `native` is open; `maxMessageSize` bounds a job. `idle` is the word that tells whether the engine is idle; `schedule(flush)` has
+   * `flush` called at the end of the tick; `refused(jobs)` gets back what a closed engine took no more.
+   */
+  constructor (native, maxMessageSize, { idle = NEVER_IDLE, schedule = process.nextTick, refused }) {
     this.native = native
+    this.idle = idle
+    this.schedule = schedule
+    this.refused = refused
     this.maxMessageSize = maxMessageSize
     const memory = new ArrayBuffer(SLAB + 4 * FRAMES)
     this.slab = Buffer.from(memory)
     this.ends = new Uint32Array(memory, SLAB)
-    this.idle = native.idleWord()
     this.used = 0
     this.frames = 0
     this.jobs = 0
@@ -45,9 +52,28 @@ class Packer {
 
   /** Takes a job of one frame if there is room at hand: a promise, or null if it needs a closer look. */
   push (frame) {
-    if (typeof frame === 'string' ? !this.putString(frame) : !this.putBytes(frame)) return null
+    // Three bytes are the most that one unit of a string becomes.
+    if (!this.hasRoom(typeof frame === 'string' ? 3 * frame.length : frame.length, 1)) return null
+    if (typeof frame === 'string') this.putString(frame)
+    else this.putBytes(frame)
     this.endJob()
     return isDue() ? nextTurn() : ACCEPTED
+  }
+
+  /** Takes a job of one frame behind an envelope if there is room at hand; if not, it needs a closer look. */
+  putBehind (envelope, frame) {
+    let cost = typeof frame === 'string' ? 3 * frame.length : frame.length
+    for (const part of envelope) cost += part.length + FRAME_COST
+    if (!this.hasRoom(cost, envelope.length + 1)) return false
+    for (const part of envelope) {
+      this.putBytes(part)
+      this.ends[this.frames++] = this.used + MORE
+    }
+    if (typeof frame === 'string') this.putString(frame)
+    else this.putBytes(frame)
+    this.limit -= envelope.length * FRAME_COST
+    this.endJob()
+    return true
   }
 
   /** Takes a job of checked frames that counts `cost`; false if there is no room, unless that is not to matter. */
@@ -103,44 +129,40 @@ class Packer {
 
   putString (text) {
     const length = text.length
-    // Three bytes are the most that one unit of a string becomes.
-    if (!this.hasRoom(3 * length)) return false
     let used = this.used
-    if (length <= SHORT) {
-      const slab = this.slab
-      for (let index = 0; index < length; index++) {
-        const unit = text.charCodeAt(index)
-        if (unit > 127) return this.putWide(text)
-        slab[used++] = unit
-      }
-      this.used = used
-      return true
+    if (length > SHORT) return this.putWide(text)
+    const slab = this.slab
+    for (let index = 0; index < length; index++) {
+      const unit = text.charCodeAt(index)
+      if (unit > 127) return this.putWide(text)
+      slab[used++] = unit
     }
-    return this.putWide(text)
+    this.used = used
   }
 
   putWide (text) {
     this.used += this.slab.write(text, this.used)
-    return true
   }
 
   putBytes (bytes) {
     const length = bytes.length
-    if (!this.hasRoom(length)) return false
-    this.slab.set(bytes, this.used)
+    if (length > SHORT) {
+      this.slab.set(bytes, this.used)
+    } else {
+      for (let index = 0; index < length; index++) this.slab[this.used + index] = bytes[index]
+    }
     this.used += length
-    return true
   }
 
-  /** Whether a job of one frame finds room, after making some if that helps. */
-  hasRoom (bytes) {
-    if (this.isRoomy(bytes)) return true
+  /** Whether a job finds room, after making some if that helps. */
+  hasRoom (cost, frames) {
+    if (this.isRoomy(cost, frames)) return true
     this.flush()
-    return this.isRoomy(bytes)
+    return this.isRoomy(cost, frames)
   }
 
-  isRoomy (bytes) {
-    return this.jobs < this.maxJobs && this.used + bytes <= this.limit && this.hasSpace(1, bytes) && bytes <= this.maxMessageSize
+  isRoomy (cost, frames) {
+    return this.jobs < this.maxJobs && this.used + cost <= this.limit && this.hasSpace(frames, cost) && cost <= this.maxMessageSize
   }
 
   hasSpace (frames, bytes) {
@@ -154,7 +176,7 @@ class Packer {
       this.flush()
     } else if (!this.isScheduled) {
       this.isScheduled = true
-      process.nextTick(this.tick)
+      this.schedule(this.tick)
     }
   }
 

@@ -74,8 +74,12 @@ function makePipe (readOptions, makeNative) {
     await new Handlers(session, 'pull', handler, callOptions, dead).start()
   }
 
-  async function request (job, callOptions) {
-    return await enterEnd('request').request(job, requestOptions(callOptions))
+  function request (job, callOptions) {
+    try {
+      return enterEnd('request').request(job, callOptions === undefined ? undefined : requestOptions(callOptions))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   async function reply (handler, given) {

@@ -9,7 +9,6 @@ const { Packer, checkJob } = require('./packer.js')
 
 /** Room without end, as `src/binding/push_end.rs` packs it: what a slab can hold. */
 const PLENTY = (4096 << 18) | (64 * 1024)
-const NEVER_IDLE = Uint32Array.of(0)
 
 class Repliers extends Handlers {
   /** `refused(event)` is told of messages that are no requests. */
@@ -19,13 +18,13 @@ class Repliers extends Handlers {
     /** The numbers of the requests whose replies are in the slab, and of the one that is being put there. */
     this.numbers = []
     this.number = 0
-    this.packer = new Packer(this.way(), session.options.maxMessageSize)
+    // The end of our own tick is when it is flushed, with whatever else is to be told then.
+    this.packer = new Packer(this.way(), session.options.maxMessageSize, { schedule: () => this.schedule() })
   }
 
   /** Where the packer's slabs go. */
   way () {
     return {
-      idleWord: () => NEVER_IDLE,
       room: () => PLENTY,
       fits: () => true,
       send: (slab, used, endsAt, frames) => {
@@ -34,6 +33,7 @@ class Repliers extends Handlers {
       },
       sendLarge: frames => {
         this.unpacker.consumer.replyLarge(this.number, frames)
+        this.unpacker.consumer.told()
         this.number = undefined
         return PLENTY
       }
@@ -55,6 +55,11 @@ class Repliers extends Handlers {
 
   /** What it throws about a reply is as good as the handler's own error. */
   succeeded (entry, reply) {
+    const isSimple = typeof reply === 'string' || reply instanceof Uint8Array
+    if (isSimple && this.packer.putBehind(entry.envelope, reply)) {
+      this.numbers.push(entry.number)
+      return
+    }
     const checked = checkJob(reply, this.session.options.maxMessageSize, entry.envelope)
     this.number = entry.number
     this.packer.put(checked)
@@ -66,9 +71,10 @@ class Repliers extends Handlers {
     if (!this.unpacker.consumer.reject(number, code, text)) this.dead({ job, id, attempt, error })
   }
 
-  settleNow () {
-    super.settleNow()
-    this.packer.flush()
+  tell () {
+    const hasReplies = this.numbers.length > 0
+    this.packer.tick()
+    return hasReplies
   }
 }
 

@@ -17,78 +17,91 @@ const NUMBER = 4
 const SECRET = 8
 const DELIMITER = new Uint8Array(0)
 
+/** The options of almost every request. */
+const NONE = {}
+
 class Requests {
   constructor (session) {
     this.session = session
     // A request that comes too late is refused with all the others that are open.
     this.end = new PushEnd(session, 'request', () => {})
-    this.asker = session.native.askerNumber()
     this.slicer = new Slicer()
-    this.open = new Map()
-    this.last = 0
+    /** The requests that are open, each at its number, and the numbers that are free. */
+    this.slots = []
+    this.free = []
+    /** The envelope of the request that is being made. */
+    this.tag = Buffer.alloc(TAG)
+    this.tag.writeUInt32BE(session.native.askerNumber())
+    this.envelope = [this.tag, DELIMITER]
     /** Tags of requests that nobody waits for any more, to be told together. */
     this.abandoned = []
-    this.secrets = Buffer.alloc(4096)
-    this.nextSecret = this.secrets.length
+    this.secrets = new Uint32Array(1024)
+    this.secretsLeft = 0
   }
 
   /** Asks, and resolves with the frames of the reply. */
-  ask (job, { signal, timeout }) {
-    const number = this.last = (this.last + 1) >>> 0
-    const tag = this.makeTag(number)
-    const checked = checkJob(job, this.session.options.maxMessageSize, [tag, DELIMITER])
+  ask (job, { signal, timeout } = NONE) {
+    const number = this.free.length > 0 ? this.free[this.free.length - 1] : this.slots.length
+    const secret = this.drawSecret()
+    this.writeTag(number, secret)
+    const checked = this.end.putFast(this.envelope, job)
+      ? undefined
+      : checkJob(job, this.session.options.maxMessageSize, [Buffer.from(this.tag), DELIMITER])
+    this.free.pop()
     return new Promise((resolve, reject) => {
-      const request = { resolve, reject, tag, checked, timer: undefined, forget: undefined }
-      this.open.set(number, request)
+      const request = { resolve, reject, secret, checked, timer: undefined, forget: undefined }
+      this.slots[number] = request
       this.session.hold()
-      if (timeout !== undefined) request.timer = setTimeout(() => this.abandon(number, timedOut(timeout)), timeout)
-      if (signal !== undefined) request.forget = onAbort(signal, reason => this.abandon(number, reason))
-      if (!this.end.put(checked)) this.end.push(checked).catch(error => this.fail(number, error))
+      if (timeout !== undefined) request.timer = setTimeout(() => this.abandon(number, secret, timedOut(timeout)), timeout)
+      if (signal !== undefined) request.forget = onAbort(signal, reason => this.abandon(number, secret, reason))
+      if (checked !== undefined) this.end.push(checked).catch(error => this.close(number, secret)?.reject(error))
     })
   }
 
-  makeTag (number) {
-    if (this.nextSecret === this.secrets.length) {
-      randomFillSync(this.secrets)
-      this.nextSecret = 0
-    }
-    const tag = Buffer.allocUnsafe(TAG)
-    tag.writeUInt32BE(this.asker, 0)
-    tag.writeUInt32BE(number, NUMBER)
-    this.secrets.copy(tag, SECRET, this.nextSecret, this.nextSecret += TAG - SECRET)
-    return tag
+  writeTag (number, secret) {
+    this.tag.writeUInt32BE(number, NUMBER)
+    this.tag.writeUInt32BE(secret, SECRET)
+  }
+
+  drawSecret () {
+    if (this.secretsLeft === 0) this.secretsLeft = randomFillSync(this.secrets).length
+    return this.secrets[--this.secretsLeft]
   }
 
   /** Gives the replies that have come to those who wait for them. */
   serve () {
     begin()
-    const { native } = this.session
     const { slicer } = this
-    for (let slab; (slab = native.replies(slicer.ends)) !== null;) {
-      slicer.load(slab)
+    for (let hasMore = true; hasMore;) {
+      const slab = this.session.native.replies(slicer.ends)
+      if (slab === null) return
+      hasMore = slicer.load(slab)
       while (!slicer.isEmpty()) {
-        const number = slab.readUInt32BE(slicer.start + NUMBER)
+        const request = this.close(slab.readUInt32BE(slicer.start + NUMBER), slab.readUInt32BE(slicer.start + SECRET))
         slicer.skip()
         slicer.skip()
-        this.close(number)?.resolve(slicer.slice())
+        const reply = slicer.slice()
+        request?.resolve(reply)
       }
       slicer.drop()
     }
-    for (const { request, code: given, text } of native.failures()) this.fail(request, makeError(given || code.JOB_FAILED, text))
   }
 
-  /** There will be no reply. */
-  fail (number, error) {
-    this.close(number)?.reject(error)
+  /** Tells those whose requests have failed. */
+  serveFailures () {
+    for (const { number, secret, code: given, text } of this.session.native.failures()) {
+      this.close(number, secret)?.reject(makeError(given || code.JOB_FAILED, text))
+    }
   }
 
   /** Nobody waits for it any more. */
-  abandon (number, reason) {
-    const request = this.close(number)
+  abandon (number, secret, reason) {
+    const request = this.close(number, secret)
     if (request === undefined) return
     request.reject(reason)
-    if (this.end.waiting.remove(request.checked)) return
-    if (this.abandoned.push(request.tag) === 1) process.nextTick(() => this.tellAbandoned())
+    if (request.checked !== undefined && this.end.waiting.remove(request.checked)) return
+    this.writeTag(number, secret)
+    if (this.abandoned.push(Buffer.from(this.tag)) === 1) process.nextTick(() => this.tellAbandoned())
   }
 
   tellAbandoned () {
@@ -98,10 +111,11 @@ class Requests {
   }
 
   /** A request that is open until now. */
-  close (number) {
-    const request = this.open.get(number)
-    if (request === undefined) return undefined
-    this.open.delete(number)
+  close (number, secret) {
+    const request = this.slots[number]
+    if (request === undefined || request.secret !== secret) return undefined
+    this.slots[number] = undefined
+    this.free.push(number)
     clearTimeout(request.timer)
     request.forget?.()
     this.session.release()
@@ -111,7 +125,7 @@ class Requests {
   /** The pipe is closed. */
   refuse (error) {
     this.end.refuse(error)
-    for (const number of [...this.open.keys()]) this.fail(number, error)
+    this.slots.forEach((request, number) => request && this.close(number, request.secret).reject(error))
   }
 }
 

@@ -17,6 +17,7 @@ const JOBS = 2
 const MAIL = 4
 const RECALL = 8
 const REPLIES = 16
+const FAILURES = 32
 
 class Session {
   /**
@@ -75,7 +76,7 @@ class Session {
   /** Asks; resolves with the reply. */
   request (job, options) {
     if (this.isClosing) throw this.closedError()
-    options.signal?.throwIfAborted()
+    options?.signal?.throwIfAborted()
     this.requests ??= new Requests(this)
     return this.requests.ask(job, options)
   }
@@ -300,6 +301,7 @@ class Session {
     if ((bits & ROOM) !== 0) this.pushEnd.waiting.serve()
     if ((bits & ROOM) !== 0) this.requests?.end.waiting.serve()
     if ((bits & REPLIES) !== 0) this.requests.serve()
+    if ((bits & FAILURES) !== 0) this.requests.serveFailures()
     if ((bits & JOBS) !== 0) for (const { unpacker } of [...this.eachUser()]) unpacker?.serve()
     if ((bits & RECALL) !== 0) for (const { unpacker } of this.eachUser()) unpacker?.recall()
   }

@@ -5,7 +5,7 @@
 /** Set in an end when more frames of the same job follow. */
 const MORE = 2 ** 31
 /** What stands in the array of ends before the ends (`src/binding/slab.rs`). */
-const HEADER = 3
+const HEADER = 4
 /** The most frames of a slab. */
 const FRAMES = 4096
 
@@ -23,12 +23,13 @@ class Slicer {
     return this.frame === this.frames
   }
 
-  /** Begins with a slab, whose ends have just been filled in. */
+  /** Begins with a slab, whose ends have just been filled in. What the engine's flag says of it. */
   load (slab) {
     this.slab = slab
     this.frames = HEADER + this.ends[0]
     this.frame = HEADER + this.ends[1]
     this.start = this.ends[2]
+    return this.ends[3] === 1
   }
 
   /** The next job, of which there must be one. */

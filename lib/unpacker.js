@@ -33,11 +33,18 @@ class Unpacker {
     /** How many jobs could be begun with at once by those who wait; a pool sets it. */
     this.slots = 0
     this.isLeft = false
+    /** How often the engine was asked for jobs. */
+    this.crossings = 0
   }
 
   /** The next job, or undefined: there is none, or others wait who come first. */
   next () {
     return this.takers.length === 0 ? this.slice() : undefined
+  }
+
+  /** Whether `next` would answer without a crossing. */
+  hasJobs () {
+    return !this.slicer.isEmpty() && this.takers.length === 0
   }
 
   /** Slices the next job off the slab, or off the next one. */
@@ -57,13 +64,22 @@ class Unpacker {
   /** What is known of the job sliced last. */
   info () {
     const number = this.begun - 1
-    if (this.source === null || !this.source.isRow) {
-      this.source = this.consumer.source(number)
-      this.firstId = BigInt(this.source.id) - BigInt(number)
-    }
-    const { address, identity, instance, attempt } = this.source
-    const name = instance === '' ? `${nameless}-${++lastNameless}` : `${instance}-${BigInt.asUintN(64, this.firstId + BigInt(number))}`
-    return { id: name, attempt, from: { address, identity } }
+    if (this.source === null || !this.source.isRow) this.ask(number)
+    const { instance, attempt, from } = this.source
+    return { id: instance === '' ? `${nameless}-${++lastNameless}` : `${instance}-${this.sequence(number)}`, attempt, from }
+  }
+
+  /** Where a job comes from; so do those behind it, if they are a row. */
+  ask (number) {
+    const { address, identity, instance, id, attempt, isRow } = this.consumer.source(number)
+    this.source = { instance, attempt, isRow, from: Object.freeze({ address, identity }) }
+    const first = BigInt(id) - BigInt(number)
+    // A peer may tell any number of 64 bits; one of ours tells small ones.
+    this.firstId = first > 0n && first < 2n ** 52n ? Number(first) : first
+  }
+
+  sequence (number) {
+    return typeof this.firstId === 'number' ? this.firstId + number : BigInt.asUintN(64, this.firstId + BigInt(number))
   }
 
   /** `take` is called with a job as soon as there is one. */
@@ -113,13 +129,14 @@ class Unpacker {
   /** Takes the next slab; without one, and with somebody waiting, the engine wakes us when there is. */
   refill () {
     if (this.isLeft) return false
+    this.crossings++
     const slab = this.consumer.take(this.slicer.ends, this.takers.length > 0 ? Math.max(this.slots, this.takers.length) : 0)
     if (slab === null) {
       this.slicer.drop()
       return false
     }
-    this.slicer.load(slab)
-    this.source = null
+    const goesOn = this.slicer.load(slab)
+    if (!goesOn) this.source = null
     return true
   }
 }

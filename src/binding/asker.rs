@@ -9,13 +9,20 @@ use napi::{
 use napi_derive::napi;
 
 use super::{native_pipe::NativePipe, slab};
-use crate::{batch::Place, engine::asker::Asker};
+use crate::{
+    batch::Place,
+    engine::{
+        asker::{Asker, Failure},
+        requests::Tag,
+    },
+};
 
 /// A request that will have no reply, and why.
 #[napi(object, object_from_js = false)]
 pub struct NativeFailure {
-    /// Which: the middle of its tag.
-    pub request: u32,
+    /// Which: the rest of its tag.
+    pub number: u32,
+    pub secret: u32,
     /// Empty if there is none.
     pub code: String,
     pub text: String,
@@ -29,7 +36,8 @@ impl NativePipe {
         self.asker().number
     }
 
-    /// Takes the next replies to this thread's requests: their slab, and into `ends` what `take` of a consumer says. Each is its
+    /// Takes the next replies to this thread's requests: their slab, and into `ends` what `take` of a consumer says, but for
+    /// whether there are more. Each is its
     /// request's tag, an empty frame, and the reply.
     #[napi(catch_unwind)]
     pub fn replies<'env>(
@@ -37,17 +45,20 @@ impl NativePipe {
         env: &'env Env,
         mut ends: Uint32ArraySlice<'_>,
     ) -> Result<Option<BufferSlice<'env>>> {
-        let replies = self.asker().take();
-        replies.map(|batch| slab::lend(env, &batch, Place::default(), batch.jobs(), &mut ends)).transpose()
+        let Some((batch, has_more)) = self.asker().take() else { return Ok(None) };
+        slab::lend(env, (&batch, Place::default(), batch.jobs()), has_more, &mut ends).map(Some)
     }
 
     /// Takes what else has become of them.
     #[napi(catch_unwind)]
     pub fn failures(&self) -> Vec<NativeFailure> {
-        let failure = |failure: crate::engine::asker::Failure| NativeFailure {
-            request: u32::from_be_bytes([failure.tag[4], failure.tag[5], failure.tag[6], failure.tag[7]]),
-            code: failure.code,
-            text: failure.text,
+        let word =
+            |tag: &Tag, at: usize| u32::from_be_bytes([tag[at], tag[at + 1], tag[at + 2], tag[at + 3]]);
+        let failure = |Failure { tag, code, text }| NativeFailure {
+            number: word(&tag, 4),
+            secret: word(&tag, 8),
+            code,
+            text,
         };
         self.asker().take_failures().into_iter().map(failure).collect()
     }

@@ -71,7 +71,7 @@ impl Drop for NativePipe {
 #[napi]
 impl NativePipe {
     /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back,
-    /// 16 replies.
+    /// 16 replies, 32 requests that failed.
     #[napi(constructor, catch_unwind)]
     pub fn new(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
         Self::sit(env, options, wake, keeper::open)

@@ -100,7 +100,8 @@ impl NativeConsumer {
     }
 
     /// Takes the next jobs: their slab, and into `ends` the number of frames, how many of them are not for this consumer, where
-    /// in the slab the first of the others begins, and then where each frame stops. If there are none, and it has free
+    /// in the slab the first of the others begins, whether they go on the row of those before (one source, ids in order), and then where
+    /// each frame stops. If there are none, and it has free
     /// slots, its thread is woken when there are.
     #[napi(catch_unwind)]
     pub fn take<'env>(
@@ -112,7 +113,7 @@ impl NativeConsumer {
         let Some(taken) = self.place.port().take(&self.place.consumer, slots) else {
             return Ok(None);
         };
-        slab::lend(env, &taken.batch, taken.at, taken.jobs, &mut ends).map(Some)
+        slab::lend(env, (&taken.batch, taken.at, taken.jobs), taken.goes_on, &mut ends).map(Some)
     }
 
     /// Where a job comes from, by the consumer's own number, as long as it is not settled.

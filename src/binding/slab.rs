@@ -13,15 +13,14 @@ use crate::batch::{Batch, MORE, Place};
 const COPIED: usize = 4096;
 
 /// What stands in the array of ends before the ends.
-const HEADER: usize = 3;
+const HEADER: usize = 4;
 
 /// Lends or copies the slab of so many jobs from a place on. Into `ends` go the number of frames, how many of them come before
-/// that place, where in the slab it is, and then where each frame stops.
+/// that place, where in the slab it is, a flag, and then where each frame stops.
 pub(super) fn lend<'env>(
     env: &'env Env,
-    batch: &Batch,
-    at: Place,
-    jobs: usize,
+    (batch, at, jobs): (&Batch, Place, usize),
+    flag: bool,
     ends: &mut Uint32ArraySlice<'_>,
 ) -> Result<BufferSlice<'env>> {
     let (stop, _) = batch.span(at, jobs);
@@ -32,6 +31,7 @@ pub(super) fn lend<'env>(
     out[0] = own.len() as u32;
     out[1] = at.frame() as u32;
     out[2] = at.byte() as u32;
+    out[3] = flag.into();
     out[HEADER..HEADER + own.len()].copy_from_slice(own);
     let slab = batch.slab();
     if slab.len() <= COPIED {

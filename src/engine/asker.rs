@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    event::{Handle, REPLIES},
+    event::{FAILURES, Handle, REPLIES},
     requests::Tag,
 };
 use crate::batch::Batch;
@@ -38,9 +38,11 @@ pub struct Failure {
 }
 
 impl Asker {
-    /// The next replies, each with its envelope: a tag, and an empty frame.
-    pub fn take(&self) -> Option<Batch> {
-        self.tray().replies.pop_front()
+    /// The next replies, each with its envelope: a tag, and an empty frame. And whether there are more.
+    pub fn take(&self) -> Option<(Batch, bool)> {
+        let mut tray = self.tray();
+        let replies = tray.replies.pop_front()?;
+        Some((replies, !tray.replies.is_empty()))
     }
 
     /// What has failed.
@@ -96,20 +98,20 @@ impl Askers {
 
     /// Replies for one of them.
     pub(super) fn deliver(&self, asker: u32, replies: Batch) {
-        self.tell(asker, |tray| tray.replies.push_back(replies));
+        self.tell(asker, REPLIES, |tray| tray.replies.push_back(replies));
     }
 
     /// There will be no reply.
     pub(super) fn fail(&self, failure: Failure) {
-        self.tell(asker_of(&failure.tag), |tray| tray.failures.push(failure));
+        self.tell(asker_of(&failure.tag), FAILURES, |tray| tray.failures.push(failure));
     }
 
-    fn tell(&self, asker: u32, put: impl FnOnce(&mut Tray)) {
+    fn tell(&self, asker: u32, bit: u32, put: impl FnOnce(&mut Tray)) {
         let asker = self.book().askers.get(&asker).cloned();
         // One that has left waits for nothing.
         if let Some(asker) = asker {
             put(&mut asker.tray());
-            asker.handle.raise(REPLIES);
+            asker.handle.raise(bit);
         }
     }
 

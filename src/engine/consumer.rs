@@ -71,6 +71,8 @@ struct Tray {
     has_stalled: bool,
     /// What lay before it was taken away, and what it has in hand asked for.
     is_called_back: bool,
+    /// The source of the job that would go on the row of those that were taken last.
+    row: Option<Source>,
 }
 
 /// What a consumer takes: the rest is kept here.
@@ -82,6 +84,8 @@ pub struct Taken {
     pub at: Place,
     /// so many are.
     pub jobs: usize,
+    /// They come from where the jobs come from that were taken before, and their ids count on from there.
+    pub goes_on: bool,
 }
 
 impl Taken {
@@ -141,6 +145,7 @@ impl Consumer {
             still_since: now,
             has_stalled: false,
             is_called_back: false,
+            row: None,
         };
         Self {
             tray: Mutex::new(tray),
@@ -165,7 +170,9 @@ impl Consumer {
             Some(delivery) => Mood::Busy(slots.saturating_sub(delivery.jobs as u32)),
         };
         delivery.map(|delivery| {
-            let taken = Taken { batch: delivery.batch.clone(), at: delivery.at, jobs: delivery.jobs };
+            let goes_on = tray.go_on(&delivery);
+            let taken =
+                Taken { batch: delivery.batch.clone(), at: delivery.at, jobs: delivery.jobs, goes_on };
             let first = tray.taken;
             tray.taken += delivery.jobs as u64;
             tray.hand.push_back(Held { first, delivery, done: 0, done_beyond: BTreeSet::new() });
@@ -397,6 +404,16 @@ impl Tray {
         self.hand.iter().map(|held| (held.delivery.jobs - held.done - held.done_beyond.len()) as u64).sum()
     }
 
+    /// Whether jobs go on the row of those that were taken before them.
+    fn go_on(&mut self, delivery: &Delivery) -> bool {
+        let before = self.row.take();
+        if let Sources::One(source) = &delivery.sources {
+            self.row = Some(source.behind(delivery.jobs));
+            return before.is_some_and(|row| row.is_like(source));
+        }
+        false
+    }
+
     /// Measures the pace since the last time by what it has done since.
     fn measure(&mut self, consumer: &Consumer, now: Instant) {
         let done = if consumer.in_order { self.count(consumer, word::DONE) } else { self.settled };
@@ -484,6 +501,7 @@ impl Tray {
             back
         };
         self.taken -= back.as_ref().map_or(0, |back| back.jobs as u64);
+        self.row = None;
         back
     }
 }

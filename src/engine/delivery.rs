@@ -58,8 +58,15 @@ pub enum Fate<'a> {
 }
 
 impl Source {
-    fn behind(&self, jobs: usize) -> Self {
+    /// That of the job so many behind.
+    pub fn behind(&self, jobs: usize) -> Self {
         Self { peer: Arc::clone(&self.peer), row: self.row.behind(jobs) }
+    }
+
+    /// Whether two jobs come from the same peer, of which the same is known but for their numbers there.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let (row, others) = (self.row, other.row);
+        Arc::ptr_eq(&self.peer, &other.peer) && row.id == others.id && row.attempt == others.attempt
     }
 
     /// Whether it is to be told what becomes of the job.

@@ -134,10 +134,12 @@ pub const MAIL: u32 = 4;
 pub const RECALL: u32 = 8;
 /// Requests have been answered.
 pub const REPLIES: u32 = 16;
+/// Requests have failed.
+pub const FAILURES: u32 = 32;
 
 /// Somebody outside who uses a pipe: a JavaScript thread, or a test. Called on the I/O thread, so it must not wait.
 pub trait Handle: Send + Sync {
-    /// Asks it to look at what the bits name ([`ROOM`], [`JOBS`], [`MAIL`], [`RECALL`], [`REPLIES`]).
+    /// Asks it to look at what the bits name ([`ROOM`], [`JOBS`], [`MAIL`], [`RECALL`], [`REPLIES`], [`FAILURES`]).
     fn raise(&self, bits: u32);
     /// Tells an event.
     fn tell(&self, event: &Event);

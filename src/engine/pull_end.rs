@@ -182,7 +182,9 @@ impl PullEnd {
             state.telling = settled;
         }
         self.note_told(&state);
-        let is_lively = is_untold || !consumers.is_empty() && (has_moved || cause == Cause::Received);
+        // Of replies we are told at once: they need no watching.
+        let is_watched = !self.replies() && !consumers.is_empty();
+        let is_lively = is_untold || is_watched && (has_moved || cause == Cause::Received);
         self.set_alarm(&mut state, &consumers, now, is_lively, cause);
     }
 
@@ -334,8 +336,8 @@ impl PullEnd {
         let before = self.alarm.get().filter(|alarm| *alarm > now);
         state.quiet = if is_lively { 0 } else { state.quiet + u32::from(cause == Cause::Alarm) };
         // Asked at the second quiet look, and looked at once more after that: by then no progress can have been missed.
-        consumers.iter().for_each(|consumer| consumer.arm(state.quiet >= 1));
-        let soon = (state.quiet < 3).then_some(now + SOON);
+        consumers.iter().for_each(|consumer| consumer.arm(state.quiet >= 1 || self.replies()));
+        let soon = (is_lively || state.quiet < 3 && !self.replies()).then_some(now + SOON);
         let stalls = consumers.iter().filter_map(|consumer| consumer.stalls_at());
         let oldest =
             state.round.iter().filter_map(|link| link.inbox.borrow().oldest()).map(|at| at + STALLED);

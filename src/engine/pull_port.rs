@@ -30,6 +30,8 @@ pub struct PullPort {
     /// Somebody looks at what consumers settle: from the opening of the end until its last connection has ended.
     pub(super) is_running: AtomicBool,
     pub(super) received: AtomicU64,
+    /// Replies were made, of which the I/O thread was not told.
+    has_replies: AtomicBool,
     /// How often a consumer has settled something, and up to which of these times all of it has been told and written.
     pub(super) settled: AtomicU64,
     pub(super) told: AtomicU64,
@@ -54,7 +56,8 @@ impl PullPort {
     pub fn take(&self, consumer: &Consumer, slots: u32) -> Option<Taken> {
         let taken = consumer.take(slots);
         // One that waits may be waited for by its pushers, and with others around may have what they have not begun with.
-        if taken.is_none() && slots > 0 || self.is_stocked.load(SeqCst) {
+        let has_replies = self.has_replies.load(SeqCst) && self.has_replies.swap(false, SeqCst);
+        if taken.is_none() && slots > 0 || has_replies || self.is_stocked.load(SeqCst) {
             self.nudge.ring();
         }
         taken
@@ -90,10 +93,12 @@ impl PullPort {
         }
     }
 
-    /// The replies to these jobs, by the consumer's own numbers, each in its envelope: with that they are done.
+    /// The replies to these jobs, by the consumer's own numbers, each in its envelope: with that they are done. The I/O thread looks at
+    /// them when the consumer takes, or settles.
     pub fn reply(&self, consumer: &Consumer, numbers: &[u64], replies: Batch) {
         consumer.reply(numbers, replies);
-        self.settle();
+        self.settled.fetch_add(1, SeqCst);
+        self.has_replies.store(true, SeqCst);
     }
 
     /// Has the I/O thread look at what consumers have settled by themselves.
