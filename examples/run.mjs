@@ -1,20 +1,26 @@
-// For the demos: runs their programs.
+// What the demos share: they run programs and go on when these have printed something. Not run by itself.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 /**
- * `run(file, ...args)` for the folder of `url`: runs a program and prints what it prints. `line(text)` resolves when it has
- * printed that, `ended` when it has ended well.
+ * `run(file, ...args)` for the folder of `url`, with Node or with another `command`, as `['python3', '-u']`: runs a program and prints
+ * what it prints. `line(text)`, or `line(/pattern/)`, resolves with the first such line once it has been printed; `ended` resolves when
+ * all is printed and the exit code was 0; `stop()` asks the program to end, `kill()` doesn't.
  */
-export function runner (url, env = process.env) {
+export function runner (url, { command: [command, ...options] = [process.execPath], env = process.env } = {}) {
   return function run (file, ...args) {
-    const child = spawn(process.execPath, [fileURLToPath(new URL(file, url)), ...args.map(String)], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(command, [...options, fileURLToPath(new URL(file, url)), ...args.map(String)], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+    const kill = () => child.kill()
+    process.once('exit', kill) // none outlives a demo that fails
     const printed = []
     const waiting = []
     const tell = () => {
-      for (const one of waiting.splice(0)) printed.includes(one.text) ? one.resolve() : waiting.push(one)
+      for (const one of waiting.splice(0)) {
+        const found = printed.find(one.matches)
+        found === undefined ? waiting.push(one) : one.resolve(found)
+      }
     }
     createInterface({ input: child.stdout }).on('line', text => {
       console.log(text)
@@ -22,15 +28,18 @@ export function runner (url, env = process.env) {
       tell()
     })
     // Not 'exit', after which there may still be something to print.
-    const ended = once(child, 'close').then(([code, signal]) => {
+    const ended = once(child, 'close').finally(() => process.off('exit', kill)).then(([code, signal]) => {
       if (code !== 0) throw new Error(`${file} ended with ${signal ?? code}`)
     })
-    ended.catch(() => {})
-    const line = text => Promise.race([
-      new Promise(resolve => { waiting.push({ text, resolve }); tell() }),
-      ended.then(() => { throw new Error(`${file} ended without printing ${JSON.stringify(text)}`) })
+    ended.catch(() => {}) // whoever waits for it is told
+    const line = wanted => Promise.race([
+      new Promise(resolve => {
+        waiting.push({ matches: text => wanted instanceof RegExp ? wanted.test(text) : text === wanted, resolve })
+        tell()
+      }),
+      ended.then(() => { throw new Error(`${file} ended without printing ${wanted}`) })
     ])
     const stop = () => { child.kill('SIGTERM'); return ended }
-    return { line, ended, stop }
+    return { line, ended, stop, kill: () => child.kill('SIGKILL') }
   }
 }

@@ -23,7 +23,8 @@ def attach(kind):
     """A socket that is bound or connected as the options say."""
     socket = zmq.Context().socket(kind)
     for name, value in options.get("socket", {}).items():
-        socket.setsockopt(getattr(zmq, name), value)
+        set_option = socket.setsockopt_string if isinstance(value, str) else socket.setsockopt
+        set_option(getattr(zmq, name), value)
     if "bind" in options:
         socket.bind(options["bind"])
     else:

@@ -1,7 +1,7 @@
 // npm run demo: the article's program in one process, then as one producer with two workers. With shorter pauses.
 import { runner } from '../run.mjs'
 
-const run = runner(import.meta.url, { DEMO_PAUSE: '200', ...process.env })
+const run = runner(import.meta.url, { env: { DEMO_PAUSE: '200', ...process.env } })
 
 console.log('--- one process pushes ten jobs at once and works on one at a time')
 const program = run('one-process.mjs')
