@@ -6,6 +6,7 @@ import { puller, pusher } from './helpers/ends.mjs'
 import { happening } from './helpers/happening.mjs'
 import { command, dial, frame, job, ping } from './helpers/raw-peer.mjs'
 import { take, texts } from './helpers/take.mjs'
+import { until } from './helpers/until.mjs'
 
 const timeout = 30_000
 /** For peers that are to be dropped, */
@@ -238,4 +239,20 @@ test('a libzmq pusher whose jobs have many frames answers PINGs between them and
   for (const message of await take(pipe, 5_000)) assert.deepEqual(message.map(one => one.length), [20_000, 20_000, 20_000, 20_000])
   await sending
   assert.deepEqual(events, [])
+})
+
+// It may have left: its system would answer with a reset, and throw away what it had not sent yet.
+test('a plain pusher that is not read is sent nothing', { timeout }, async t => {
+  const { pipe, address } = await puller(t, { heartbeat: patient })
+  const peer = await dial(t, address)
+  await peer.handshake('PUSH')
+  await peer.flush(job('one'), job('two'))
+  await until(() => pipe.stats().pull.received === 2)
+  let asked = false
+  peer.next().then(() => { asked = true })
+  await heartbeatsPass(t, 15)
+  assert.equal(asked, false)
+  // Once it is read, it is asked again.
+  assert.deepEqual(texts(await take(pipe, 2)), ['one', 'two'])
+  await until(() => asked)
 })

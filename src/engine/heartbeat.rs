@@ -75,8 +75,10 @@ impl Heartbeat {
         [self.deadline, promise].into_iter().flatten().fold(self.next_ping, Instant::min)
     }
 
-    /// What is due. `excused` says that the peer may have a reason for its silence: then no deadline counts.
-    pub fn tick(&mut self, now: Instant, excused: bool) -> Beat {
+    /// What is due. `excused` says that the peer may have a reason for its silence: then no deadline counts. `deaf` says that we don't
+    /// listen for now, and nothing is asked.
+    pub fn tick(&mut self, now: Instant, excused: bool, deaf: bool) -> Beat {
+        let excused = excused || deaf;
         if let Some((ttl, until)) = &mut self.promise
             && *until <= now
         {
@@ -95,7 +97,7 @@ impl Heartbeat {
             return Beat::Wait;
         }
         self.next_ping = now + self.interval.unwrap_or(NEVER);
-        if self.asked || self.interval.is_none() {
+        if self.asked || deaf || self.interval.is_none() {
             return Beat::Wait;
         }
         self.asked = true;
@@ -113,17 +115,25 @@ mod tests {
     fn a_silent_peer_is_gone_after_the_timeout_and_one_that_speaks_is_not() {
         let start = Instant::now();
         let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, start);
-        assert_eq!(beat.tick(start, false), Beat::Wait);
-        assert_eq!(beat.tick(start + SECOND, false), Beat::Ping);
+        assert_eq!(beat.tick(start, false, false), Beat::Wait);
+        assert_eq!(beat.tick(start + SECOND, false, false), Beat::Ping);
         // The deadline runs only once the PING has left.
-        assert_eq!(beat.tick(start + 9 * SECOND, false), Beat::Wait);
+        assert_eq!(beat.tick(start + 9 * SECOND, false, false), Beat::Wait);
         beat.ping_left(start + 9 * SECOND);
         beat.received(start + 11 * SECOND);
-        assert_eq!(beat.tick(start + 12 * SECOND, false), Beat::Ping);
+        assert_eq!(beat.tick(start + 12 * SECOND, false, false), Beat::Ping);
         beat.ping_left(start + 12 * SECOND);
-        assert_eq!(beat.tick(start + 15 * SECOND, true), Beat::Wait);
-        assert_eq!(beat.tick(start + 17 * SECOND, false), Beat::Wait);
-        assert_eq!(beat.tick(start + 18 * SECOND, false), Beat::Gone);
+        assert_eq!(beat.tick(start + 15 * SECOND, true, false), Beat::Wait);
+        assert_eq!(beat.tick(start + 17 * SECOND, false, false), Beat::Wait);
+        assert_eq!(beat.tick(start + 18 * SECOND, false, false), Beat::Gone);
+    }
+
+    #[test]
+    fn nothing_is_asked_of_a_peer_that_is_not_read() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(Some(SECOND), SECOND, start);
+        assert_eq!(beat.tick(start + SECOND, false, true), Beat::Wait);
+        assert_eq!(beat.tick(start + 2 * SECOND, false, false), Beat::Ping);
     }
 
     #[test]
@@ -133,9 +143,9 @@ mod tests {
         beat.promised(10, start);
         assert_eq!(beat.due(), start + SECOND);
         beat.received(start + SECOND / 2);
-        assert_eq!(beat.tick(start + SECOND, false), Beat::Wait);
-        assert_eq!(beat.tick(start + 2 * SECOND, false), Beat::Gone);
+        assert_eq!(beat.tick(start + SECOND, false, false), Beat::Wait);
+        assert_eq!(beat.tick(start + 2 * SECOND, false, false), Beat::Gone);
         beat.promised(0, start);
-        assert_eq!(beat.tick(start + 9 * SECOND, false), Beat::Wait);
+        assert_eq!(beat.tick(start + 9 * SECOND, false, false), Beat::Wait);
     }
 }

@@ -599,11 +599,12 @@ impl Connection {
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Ok(());
             }
-            // A plain puller that is full stops reading and can't answer, and we can't hear one that we don't read. On a flow
-            // link both sides always read.
-            let excused = !self.link.is_flow()
-                && (self.unread || self.link.is_blocked.get() || !self.link.inbox.borrow().is_empty());
-            match self.heartbeat.tick(Instant::now(), excused) {
+            // A plain puller that is full stops reading and can't answer. One that we don't read we can't hear; and to send
+            // it anything, should it have left, would have its system throw away what it has sent and we have yet to read. On a
+            // flow link both sides always read.
+            let excused = !self.link.is_flow() && (self.unread || self.link.is_blocked.get());
+            let deaf = !self.link.is_flow() && !self.link.inbox.borrow().is_empty();
+            match self.heartbeat.tick(Instant::now(), excused, deaf) {
                 Beat::Wait => {}
                 // No promise (TTL 0): a libzmq puller that is full would drop us for not hearing from us.
                 Beat::Ping => self.ping(),

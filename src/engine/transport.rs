@@ -87,6 +87,8 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 prepare(&stream)?;
+                // A socket for both families tells of IPv4 peers as if they were of the other.
+                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                 Ok((Box::new(stream), format!("tcp://{address}")))
             }
             #[cfg(unix)]
