@@ -1,4 +1,4 @@
-// One run: a producer and a consumer, each in a process of its own.
+// One run: a producer and a consumer, or who asks and who answers, each in a process of its own.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 
@@ -20,3 +20,14 @@ export async function measure ({ library = 'zeropipe', count, size, skip = 0, en
 }
 
 export const median = list => list.toSorted((a, b) => a - b)[list.length >> 1]
+
+/** Of `library`: requests a second, so many at a time, and how long half of them and all but a hundredth took at most, in milliseconds. */
+export async function measureRequests ({ library, count, size, inFlight }) {
+  const replier = fork(script('replier.mjs'), [library])
+  const [address] = await once(replier, 'message')
+  const requester = fork(script('requester.mjs'), [library, count, size, inFlight, address].map(String))
+  const [[result]] = await Promise.all([once(requester, 'message'), once(requester, 'exit')])
+  replier.send('done')
+  await once(replier, 'exit')
+  return result
+}
