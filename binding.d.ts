@@ -17,12 +17,10 @@ export declare class NativeConsumer {
    */
   words(): Uint32Array
   /**
-   * Takes the next jobs: their slab, and into `ends` the number of frames, how many of them are not for this consumer, where
-   * in the slab the first of the others begins, whether they go on the row of those before (one source, ids in order), and then where
-   * each frame stops. If there are none, and it has free
-   * slots, its thread is woken when there are.
+   * Takes the next jobs: see `slab::lend` for what goes into the array; the flag says that they go on the row of those before (one
+   * source, ids in order). If there are none, no frames are told, and if it has free slots, its thread is woken when there are.
    */
-  take(ends: Uint32Array, slots: number): Buffer | null
+  take(array: Uint32Array, slots: number): Buffer | null
   /** Where a job comes from, by the consumer's own number, as long as it is not settled. */
   source(number: number): NativeSource | null
   /** Tells of the progress that the words show. */
@@ -32,10 +30,10 @@ export declare class NativeConsumer {
   /** This job has failed; whether its pusher will have it tried again. If not, that is up to the caller. */
   fail(number: number, reason: string): boolean
   /**
-   * The replies to these jobs, which are requests, in the order of the numbers and each in its envelope, packed as for `send`;
-   * with that they are done.
+   * The replies to these jobs, which are requests, in the order of the first so many numbers and each in its envelope, packed as for
+   * `send`; with that they are done.
    */
-  reply(numbers: Float64Array, slab: Uint8Array, bytes: number, endsAt: number, frames: number): void
+  reply(numbers: Float64Array, count: number, slab: Uint8Array, bytes: number, endsAt: number, frames: number): void
   /** The same for one large reply. */
   replyLarge(number: number, frames: Array<Uint8Array>): void
   /** This request is answered by an error; whether whoever asked is told. */
@@ -58,11 +56,10 @@ export declare class NativePipe {
   /** What the tags of this thread's requests begin with. */
   askerNumber(): number
   /**
-   * Takes the next replies to this thread's requests: their slab, and into `ends` what `take` of a consumer says, but for
-   * whether there are more. Each is its
-   * request's tag, an empty frame, and the reply.
+   * Takes the next replies to this thread's requests, each its request's tag, an empty frame, and the reply: see `slab::lend`; the
+   * flag says that there are more. If there are none, no frames are told.
    */
-  replies(ends: Uint32Array): Buffer | null
+  replies(array: Uint32Array): Buffer | null
   /** Takes what else has become of them. */
   failures(): Array<NativeFailure>
   /** Nobody waits any more for the replies to the requests with these tags, back to back. */

@@ -31,6 +31,24 @@ function fromEngine ({ code, text }, end) {
   return makeError(code, code === 'EADDRINUSE' && end !== undefined ? `${text} (${cures[end]})` : text)
 }
 
+/** What is said of anything that was thrown, which may be anything. */
+function messageOf (thrown) {
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown)
+  } catch {
+    return 'no reason that can be told'
+  }
+}
+
+/** The code of what was thrown, if it has one that is a string. */
+function codeOf (thrown) {
+  try {
+    return thrown instanceof Error && typeof thrown.code === 'string' ? thrown.code : ''
+  } catch {
+    return ''
+  }
+}
+
 const count = jobs => `${jobs} ${jobs === 1 ? 'job' : 'jobs'}`
 
 /** What is said of accepted jobs that were given up. */
@@ -41,4 +59,4 @@ function warn (code, text) {
   process.emitWarning(text, { type: 'ZeropipeWarning', code })
 }
 
-module.exports = { code, count, makeError, fromEngine, gaveUp, warn }
+module.exports = { code, codeOf, count, makeError, fromEngine, gaveUp, messageOf, warn }

@@ -4,7 +4,7 @@
 // pusher sees to that, for any other we do it here.
 
 const { onAbort } = require('./abort.js')
-const { count, warn } = require('./errors.js')
+const { count, messageOf, warn } = require('./errors.js')
 const { isDue, nextTurn } = require('./turn.js')
 
 /** The first pause before another attempt; each one after it is twice as long, up to the last of these. */
@@ -25,6 +25,7 @@ class Handlers {
     this.unpacker = null
     this.running = 0
     this.isWaiting = false
+    this.isPausing = false
     this.isOver = false
     /** Numbers of jobs that are done, to be told together. */
     this.done = []
@@ -36,7 +37,7 @@ class Handlers {
       this.isWaiting = false
       const entry = this.entry(job)
       if (entry !== null) this.run(entry)
-      this.fill()
+      this.goOn()
     }
     this.isScheduled = false
     this.tick = () => {
@@ -57,6 +58,7 @@ class Handlers {
     this.session.hold()
     this.fill()
     await this.settled
+    this.settleNow()
     this.session.release()
     if (this.unpacker !== null) this.session.settle(this.unpacker)
     this.signal?.throwIfAborted()
@@ -79,10 +81,10 @@ class Handlers {
 
   /** Starts handlers while there are jobs and room for them. */
   fill () {
-    while (!this.isOver && this.running < this.concurrency) {
+    while (!this.isOver && this.running < this.concurrency && !this.isPausing) {
       const entry = this.due.shift() ?? (this.unpacker.hasJobs() ? this.nextEntry() : undefined)
       if (entry === undefined) {
-        this.wait()
+        if (!this.isPausing) this.wait()
         return
       }
       this.run(entry)
@@ -91,12 +93,22 @@ class Handlers {
     if (this.isOver && this.running === 0) this.resolve()
   }
 
-  /** The next of the jobs at hand. */
+  /** The next of the jobs at hand that is one for a handler. */
   nextEntry () {
-    for (let job; this.unpacker.hasJobs() && (job = this.unpacker.next()) !== undefined;) {
-      const entry = this.entry(job)
+    while (this.unpacker.hasJobs() && !this.isPausing) {
+      const entry = this.entry(this.unpacker.next())
       if (entry !== null) return entry
+      if (isDue()) this.pause()
     }
+  }
+
+  /** Goes on once everything else has had its turn. */
+  pause () {
+    this.isPausing = true
+    nextTurn().then(() => {
+      this.isPausing = false
+      this.fill()
+    })
   }
 
   /** A job with what is known of it, and its number until it is settled; null if it is none for a handler. */
@@ -127,7 +139,11 @@ class Handlers {
     }
     if (isDue()) await nextTurn()
     this.running--
-    // Whoever else is done in this tick is told of by the same call, and asks for more by the same.
+    this.goOn()
+  }
+
+  /** With the jobs at hand at once; to ask for others can wait for the end of the tick, when more may be done. */
+  goOn () {
     if (this.unpacker.hasJobs()) this.fill()
     else this.schedule()
   }
@@ -156,7 +172,7 @@ class Handlers {
   }
 
   failed ({ job, info, number }, error) {
-    if (number !== undefined && this.unpacker.consumer.fail(number, reason(error))) return
+    if (number !== undefined && this.unpacker.consumer.fail(number, messageOf(error))) return
     const { id, attempt } = info
     if (attempt >= this.session.options.maxAttempts) {
       this.dead({ job, id, attempt, error })
@@ -173,15 +189,6 @@ class Handlers {
       this.due.push(entry)
       this.fill()
     }, pause(attempt)))
-  }
-}
-
-/** What a pusher is told of a failure. */
-function reason (error) {
-  try {
-    return String(error instanceof Error ? error.message : error)
-  } catch {
-    return 'no reason that can be told'
   }
 }
 

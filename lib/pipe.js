@@ -5,7 +5,7 @@
 const { EventEmitter } = require('node:events')
 const { NativePipe } = require('../binding.js')
 const { aborting, onAbort } = require('./abort.js')
-const { code, makeError, warn } = require('./errors.js')
+const { code, makeError, messageOf, warn } = require('./errors.js')
 const { Handlers } = require('./handlers.js')
 const { Loop, shapes } = require('./loop.js')
 const { closeOptions, drainOptions, handlerOptions, loopOptions, pipeOptions, pushOptions, readyOptions, requestOptions } = require('./options.js')
@@ -71,7 +71,7 @@ function makePipe (readOptions, makeNative) {
   async function pullByHandler (handler, given) {
     const callOptions = handlerOptions('pull', given)
     const session = await enterToHandle('pull', callOptions)
-    await new Handlers(session, 'pull', handler, callOptions, dead).start()
+    await new Handlers(session, 'pull', handler, callOptions, deadSoon).start()
   }
 
   function request (job, callOptions) {
@@ -86,7 +86,7 @@ function makePipe (readOptions, makeNative) {
     if (typeof handler !== 'function') throw makeError(code.INVALID_OPTION, 'reply needs a handler: a function that is given a request and returns the reply')
     const callOptions = handlerOptions('reply', given)
     const session = await enterToHandle('reply', callOptions)
-    await new Repliers(session, handler, callOptions, dead, event => events.emit('refused', event)).start()
+    await new Repliers(session, handler, callOptions, deadSoon, event => process.nextTick(() => events.emit('refused', event))).start()
   }
 
   async function enterToHandle (end, { signal }) {
@@ -98,8 +98,13 @@ function makePipe (readOptions, makeNative) {
 
   function dead (event) {
     if (events.emit('dead', event)) return
-    const why = event.error instanceof Error ? event.error.message : String(event.error)
+    const why = messageOf(event.error)
     warn('ZEROPIPE_DEAD', `job ${event.id} is dead after ${event.attempt} attempts: ${why}`)
+  }
+
+  /** In a tick of its own: a listener that throws must not stop the handlers. */
+  function deadSoon (event) {
+    process.nextTick(dead, event)
   }
 
   async function ready (given) {

@@ -3,12 +3,13 @@
 // reply(handler, { concurrency }): handlers whose jobs are requests. What they return goes back to whoever asked, behind the envelope
 // in which the request came (RFC 28); what they throw does too, if that is a zeropipe end.
 
-const { code } = require('./errors.js')
+const { code, codeOf, messageOf } = require('./errors.js')
 const { Handlers } = require('./handlers.js')
 const { Packer, checkJob } = require('./packer.js')
+const { FRAMES } = require('./slicer.js')
 
 /** Room without end, as `src/binding/push_end.rs` packs it: what a slab can hold. */
-const PLENTY = (4096 << 18) | (64 * 1024)
+const PLENTY = (FRAMES << 18) | (64 * 1024)
 
 class Repliers extends Handlers {
   /** `refused(event)` is told of messages that are no requests. */
@@ -16,7 +17,8 @@ class Repliers extends Handlers {
     super(session, 'reply', handler, options, dead)
     this.refused = refused
     /** The numbers of the requests whose replies are in the slab, and of the one that is being put there. */
-    this.numbers = []
+    this.numbers = new Float64Array(FRAMES)
+    this.count = 0
     this.number = 0
     // The end of our own tick is when it is flushed, with whatever else is to be told then.
     this.packer = new Packer(this.way(), session.options.maxMessageSize, { schedule: () => this.schedule() })
@@ -28,7 +30,8 @@ class Repliers extends Handlers {
       room: () => PLENTY,
       fits: () => true,
       send: (slab, used, endsAt, frames) => {
-        this.unpacker.consumer.reply(Float64Array.from(this.numbers.splice(0)), slab, used, endsAt, frames)
+        this.unpacker.consumer.reply(this.numbers, this.count, slab, used, endsAt, frames)
+        this.count = 0
         return PLENTY
       },
       sendLarge: frames => {
@@ -57,34 +60,23 @@ class Repliers extends Handlers {
   succeeded (entry, reply) {
     const isSimple = typeof reply === 'string' || reply instanceof Uint8Array
     if (isSimple && this.packer.putBehind(entry.envelope, reply)) {
-      this.numbers.push(entry.number)
+      this.numbers[this.count++] = entry.number
       return
     }
     const checked = checkJob(reply, this.session.options.maxMessageSize, entry.envelope)
     this.number = entry.number
     this.packer.put(checked)
-    if (this.number !== undefined) this.numbers.push(this.number)
+    if (this.number !== undefined) this.numbers[this.count++] = this.number
   }
 
   failed ({ job, info: { id, attempt }, number }, error) {
-    const { code, text } = told(error)
-    if (!this.unpacker.consumer.reject(number, code, text)) this.dead({ job, id, attempt, error })
+    if (!this.unpacker.consumer.reject(number, codeOf(error), messageOf(error))) this.dead({ job, id, attempt, error })
   }
 
   tell () {
-    const hasReplies = this.numbers.length > 0
+    const hasReplies = this.count > 0
     this.packer.tick()
     return hasReplies
-  }
-}
-
-/** What whoever asked is told of what was thrown. */
-function told (error) {
-  try {
-    if (!(error instanceof Error)) return { code: '', text: String(error) }
-    return { code: typeof error.code === 'string' ? error.code : '', text: String(error.message) }
-  } catch {
-    return { code: '', text: 'no reason that can be told' }
   }
 }
 

@@ -37,6 +37,14 @@ class Requests {
     this.abandoned = []
     this.secrets = new Uint32Array(1024)
     this.secretsLeft = 0
+    /** How many are open, and whether they keep the process alive. */
+    this.count = 0
+    this.isHeld = false
+    this.tick = () => {
+      if (this.count > 0 || !this.isHeld) return
+      this.isHeld = false
+      this.session.release()
+    }
   }
 
   /** Asks, and resolves with the frames of the reply. */
@@ -51,7 +59,7 @@ class Requests {
     return new Promise((resolve, reject) => {
       const request = { resolve, reject, secret, checked, timer: undefined, forget: undefined }
       this.slots[number] = request
-      this.session.hold()
+      if (this.count++ === 0 && !this.isHeld) this.hold()
       if (timeout !== undefined) request.timer = setTimeout(() => this.abandon(number, secret, timedOut(timeout)), timeout)
       if (signal !== undefined) request.forget = onAbort(signal, reason => this.abandon(number, secret, reason))
       if (checked !== undefined) this.end.push(checked).catch(error => this.close(number, secret)?.reject(error))
@@ -72,10 +80,9 @@ class Requests {
   serve () {
     begin()
     const { slicer } = this
-    for (let hasMore = true; hasMore;) {
-      const slab = this.session.native.replies(slicer.ends)
-      if (slab === null) return
-      hasMore = slicer.load(slab)
+    for (let hasMore = true; hasMore && slicer.load(this.session.native.replies(slicer.array));) {
+      hasMore = slicer.flag
+      const { slab } = slicer
       while (!slicer.isEmpty()) {
         const request = this.close(slab.readUInt32BE(slicer.start + NUMBER), slab.readUInt32BE(slicer.start + SECRET))
         slicer.skip()
@@ -118,8 +125,14 @@ class Requests {
     this.free.push(number)
     clearTimeout(request.timer)
     request.forget?.()
-    this.session.release()
+    // At the end of the tick: whoever goes on with a reply may ask again.
+    if (--this.count === 0) process.nextTick(this.tick)
     return request
+  }
+
+  hold () {
+    this.isHeld = true
+    this.session.hold()
   }
 
   /** The pipe is closed. */

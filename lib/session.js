@@ -297,12 +297,13 @@ class Session {
   }
 
   look (bits) {
+    // Replies first: what has come before the end of the pipe counts.
+    if ((bits & REPLIES) !== 0) this.requests.serve()
+    if ((bits & FAILURES) !== 0) this.requests.serveFailures()
     if ((bits & MAIL) !== 0) this.readMail()
     if ((bits & ROOM) !== 0) this.pushEnd.waiting.serve()
     if ((bits & ROOM) !== 0) this.requests?.end.waiting.serve()
-    if ((bits & REPLIES) !== 0) this.requests.serve()
-    if ((bits & FAILURES) !== 0) this.requests.serveFailures()
-    if ((bits & JOBS) !== 0) for (const { unpacker } of [...this.eachUser()]) unpacker?.serve()
+    if ((bits & JOBS) !== 0) for (const reference of this.users) reference.deref()?.unpacker?.serve()
     if ((bits & RECALL) !== 0) for (const { unpacker } of this.eachUser()) unpacker?.recall()
   }
 

@@ -4,15 +4,19 @@
 
 /** Set in an end when more frames of the same job follow. */
 const MORE = 2 ** 31
-/** What stands in the array of ends before the ends (`src/binding/slab.rs`). */
-const HEADER = 4
+/** What stands in the array before the ends (`src/binding/slab.rs`). */
+const HEADER = 5
 /** The most frames of a slab. */
 const FRAMES = 4096
+/** Slabs of up to so many bytes are copied. */
+const COPIED = 4096
 
 class Slicer {
   constructor () {
-    /** To be filled by the engine. */
-    this.ends = new Uint32Array(HEADER + FRAMES)
+    /** Filled by the engine: what it says of a slab, the ends, and the slab if it is small. */
+    this.array = new Uint32Array(HEADER + FRAMES + COPIED / 4)
+    this.ends = this.array.subarray(0, HEADER + FRAMES)
+    this.small = Buffer.from(this.array.buffer, 4 * this.ends.length)
     this.slab = null
     this.start = 0
     this.frame = HEADER
@@ -23,12 +27,21 @@ class Slicer {
     return this.frame === this.frames
   }
 
-  /** Begins with a slab, whose ends have just been filled in. What the engine's flag says of it. */
-  load (slab) {
-    this.slab = slab
+  /** Begins with what the engine has put into the array, and what it has lent, if anything; false if there is nothing. */
+  load (lent) {
+    if (this.ends[0] === 0) {
+      this.slab = null
+      return false
+    }
+    this.slab = lent ?? Buffer.from(this.small.subarray(0, this.ends[4]))
     this.frames = HEADER + this.ends[0]
     this.frame = HEADER + this.ends[1]
     this.start = this.ends[2]
+    return true
+  }
+
+  /** What the engine's flag says. */
+  get flag () {
     return this.ends[3] === 1
   }
 

@@ -130,13 +130,10 @@ class Unpacker {
   refill () {
     if (this.isLeft) return false
     this.crossings++
-    const slab = this.consumer.take(this.slicer.ends, this.takers.length > 0 ? Math.max(this.slots, this.takers.length) : 0)
-    if (slab === null) {
-      this.slicer.drop()
-      return false
-    }
-    const goesOn = this.slicer.load(slab)
-    if (!goesOn) this.source = null
+    const lent = this.consumer.take(this.slicer.array, this.takers.length > 0 ? Math.max(this.slots, this.takers.length) : 0)
+    if (!this.slicer.load(lent)) return false
+    // The jobs may go on a row that has begun with those before.
+    if (!this.slicer.flag) this.source = null
     return true
   }
 }

@@ -36,17 +36,19 @@ impl NativePipe {
         self.asker().number
     }
 
-    /// Takes the next replies to this thread's requests: their slab, and into `ends` what `take` of a consumer says, but for
-    /// whether there are more. Each is its
-    /// request's tag, an empty frame, and the reply.
+    /// Takes the next replies to this thread's requests, each its request's tag, an empty frame, and the reply: see `slab::lend`; the
+    /// flag says that there are more. If there are none, no frames are told.
     #[napi(catch_unwind)]
     pub fn replies<'env>(
         &self,
         env: &'env Env,
-        mut ends: Uint32ArraySlice<'_>,
+        mut array: Uint32ArraySlice<'_>,
     ) -> Result<Option<BufferSlice<'env>>> {
-        let Some((batch, has_more)) = self.asker().take() else { return Ok(None) };
-        slab::lend(env, (&batch, Place::default(), batch.jobs()), has_more, &mut ends).map(Some)
+        let Some((batch, has_more)) = self.asker().take() else {
+            slab::lend_nothing(&mut array);
+            return Ok(None);
+        };
+        slab::lend(env, (&batch, Place::default(), batch.jobs()), has_more, &mut array)
     }
 
     /// Takes what else has become of them.

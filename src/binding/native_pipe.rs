@@ -148,6 +148,7 @@ impl NativePipe {
     #[napi(catch_unwind)]
     pub fn tell_pushers(&self, limit: f64) {
         let pipe = &self.seat.pipe;
+        pipe.requests.pull.settle();
         wait_until(limit, || pipe.pipeline.pull.is_told() && pipe.requests.pull.is_told());
     }
 

@@ -99,21 +99,20 @@ impl NativeConsumer {
         shared_word::view(&env, &self.place.consumer.words)
     }
 
-    /// Takes the next jobs: their slab, and into `ends` the number of frames, how many of them are not for this consumer, where
-    /// in the slab the first of the others begins, whether they go on the row of those before (one source, ids in order), and then where
-    /// each frame stops. If there are none, and it has free
-    /// slots, its thread is woken when there are.
+    /// Takes the next jobs: see `slab::lend` for what goes into the array; the flag says that they go on the row of those before (one
+    /// source, ids in order). If there are none, no frames are told, and if it has free slots, its thread is woken when there are.
     #[napi(catch_unwind)]
     pub fn take<'env>(
         &self,
         env: &'env Env,
-        mut ends: Uint32ArraySlice<'_>,
+        mut array: Uint32ArraySlice<'_>,
         slots: u32,
     ) -> Result<Option<BufferSlice<'env>>> {
         let Some(taken) = self.place.port().take(&self.place.consumer, slots) else {
+            slab::lend_nothing(&mut array);
             return Ok(None);
         };
-        slab::lend(env, (&taken.batch, taken.at, taken.jobs), taken.goes_on, &mut ends).map(Some)
+        slab::lend(env, (&taken.batch, taken.at, taken.jobs), taken.goes_on, &mut array)
     }
 
     /// Where a job comes from, by the consumer's own number, as long as it is not settled.
@@ -136,7 +135,7 @@ impl NativeConsumer {
     /// Tells of the progress that the words show.
     #[napi(catch_unwind)]
     pub fn told(&self) {
-        self.place.port().settle();
+        self.place.port().told();
     }
 
     /// These jobs are done.
@@ -155,18 +154,20 @@ impl NativeConsumer {
         is_flow
     }
 
-    /// The replies to these jobs, which are requests, in the order of the numbers and each in its envelope, packed as for `send`;
-    /// with that they are done.
+    /// The replies to these jobs, which are requests, in the order of the first so many numbers and each in its envelope, packed as for
+    /// `send`; with that they are done.
     #[napi(catch_unwind)]
     pub fn reply(
         &self,
         numbers: Float64ArraySlice<'_>,
+        count: u32,
         slab: &[u8],
         bytes: u32,
         ends_at: u32,
         frames: u32,
     ) -> Result<()> {
-        self.answer(&numbers, slab::unpack(slab, bytes, ends_at, frames)?);
+        let numbers = numbers.get(..count as usize).unwrap_or_default();
+        self.answer(numbers, slab::unpack(slab, bytes, ends_at, frames)?);
         Ok(())
     }
 

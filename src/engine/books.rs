@@ -19,9 +19,10 @@ use super::{
     flight::Settled,
     link::Link,
     pipe::Pipe,
-    push_port::PushPort,
+    push_port::{Incoming, PushPort, Way},
     queue::{Lot, Queue, Ticket},
-    requests::{self, Requests},
+    requests::{self, Answers, Requests, Tag},
+    shortcut::Shortcut,
 };
 use crate::{
     batch::{Batch, Job},
@@ -54,10 +55,9 @@ pub struct Books {
     pub(super) next_id: u64,
     /// How many jobs were taken in and are not delivered.
     pub(super) undelivered: usize,
-    /// With zeropipe peers, and not acknowledged: how many, and what they count.
-    pub(super) in_flight: usize,
-    pub(super) in_flight_cost: usize,
     pub(super) links: Vec<Rc<Link>>,
+    /// The one that threads may write to by themselves.
+    lent: Option<Rc<Link>>,
     /// The peers that can take a job now, the one whose turn it is first.
     pub(super) round: VecDeque<Rc<Link>>,
     pub(super) drains: Vec<Drain>,
@@ -89,9 +89,8 @@ impl Books {
             next_order: 0,
             next_id: 1,
             undelivered: 0,
-            in_flight: 0,
-            in_flight_cost: 0,
             links: Vec::new(),
+            lent: None,
             round: VecDeque::new(),
             drains: Vec::new(),
             drained: Vec::new(),
@@ -108,15 +107,64 @@ impl Books {
         &self.pipe.ports(self.pattern).askers
     }
 
-    /// Gives what was handed over its place.
-    pub(super) fn take_in(&mut self, batch: Batch) {
+    /// Gives what was handed over its place. The way to the link that had lent it is closed by that.
+    pub(super) fn take_in(&mut self, incoming: Incoming) {
+        let lent = self.lent.take();
+        if let (Some(link), Some(mut way)) = (&lent, incoming.way) {
+            link.lent.set(false);
+            link.outbox.borrow_mut().put_first(way.shortcut.take_back());
+            link.wake();
+        }
+        for batch in incoming.written {
+            let lot = self.accept(batch);
+            // The end of a link takes back what it has lent: so there is one.
+            let Some(link) = &lent else { continue };
+            let mut flight = link.flight.borrow_mut();
+            let id = flight.mark(lot.ticket, || self.next_id).0;
+            flight.push(lot, id, Instant::now());
+        }
+        for batch in incoming.batches {
+            let lot = self.accept(batch);
+            self.queue.push_back(lot);
+        }
+    }
+
+    fn accept(&mut self, batch: Batch) -> Lot {
         let ticket = Ticket { order: self.next_order, id: None, failures: 0 };
         if self.pattern == Pattern::Requests {
             self.requests.open(&batch, ticket.order);
         }
         self.next_order += batch.jobs() as u64;
         self.undelivered += batch.jobs();
-        self.queue.push_back(Lot::new(batch, ticket));
+        Lot::new(batch, ticket)
+    }
+
+    /// The way to a peer that threads may write to by themselves: the only one there is, with nothing on its way to it. Requests
+    /// alone, which leave a tick at a time: of what is pushed, more goes together if it doesn't leave at once.
+    pub(super) fn way(&mut self) -> Option<Way> {
+        let [link] = &self.links[..] else { return None };
+        let is_idle =
+            self.queue.jobs() == 0 && self.lone.jobs() == 0 && link.outbox.borrow().unwritten() == 0;
+        let is_fit =
+            self.pattern == Pattern::Requests && link.is_flow() && self.pipe.config.ack_timeout.is_none();
+        if !(is_idle && is_fit && self.can_take(link)) {
+            return None;
+        }
+        let flight = link.flight.borrow();
+        let writer = link.writer.borrow().clone().filter(|_| flight.is_in_a_row())?;
+        let room = self.pipe.config.max_waiting_jobs.saturating_sub(self.port().in_flight()) as u64;
+        let room_cost =
+            self.pipe.config.max_waiting_bytes.saturating_sub(self.port().in_flight_cost()) as u64;
+        let mut shortcut = Shortcut::default();
+        shortcut.lend(writer);
+        link.lent.set(true);
+        self.lent = Some(Rc::clone(link));
+        Some(Way {
+            shortcut,
+            peer: Arc::clone(&link.peer),
+            jobs: flight.credit().min(room),
+            cost: flight.credit_cost().min(room_cost),
+        })
     }
 
     /// How many jobs of lower order are not delivered.
@@ -131,23 +179,19 @@ impl Books {
 
     /// Jobs are on their way to a zeropipe peer.
     pub(super) fn take_off(&mut self, jobs: usize, cost: usize) {
-        self.in_flight += jobs;
-        self.in_flight_cost += cost;
         let port = self.port();
-        port.in_flight.store(self.in_flight, SeqCst);
-        port.in_flight_cost.store(self.in_flight_cost, SeqCst);
+        port.in_flight.fetch_add(jobs, SeqCst);
+        port.in_flight_cost.fetch_add(cost, SeqCst);
         port.waiting_cost.fetch_sub(cost, SeqCst);
         port.waiting.fetch_sub(jobs, SeqCst);
         self.has_moved = true;
     }
 
     /// They are no more: settled, or lost with the link.
-    fn land(&mut self, jobs: usize, cost: usize) {
-        self.in_flight -= jobs;
-        self.in_flight_cost -= cost;
+    fn land(&self, jobs: usize, cost: usize) {
         let port = self.port();
-        port.in_flight.store(self.in_flight, SeqCst);
-        port.in_flight_cost.store(self.in_flight_cost, SeqCst);
+        port.in_flight.fetch_sub(jobs, SeqCst);
+        port.in_flight_cost.fetch_sub(cost, SeqCst);
     }
 
     /// They wait again.
@@ -188,6 +232,11 @@ impl Books {
                 self.land(lot.jobs(), lot.cost());
                 self.count_done(link, lot.jobs());
                 self.forget(lot.jobs(), |order| lot.jobs_before(order));
+                if self.pattern == Pattern::Requests {
+                    let failures =
+                        self.close(&lot, code::JOB_FAILED, "a worker is done with it and has not replied");
+                    failures.into_iter().for_each(|failure| self.askers().fail(failure));
+                }
             }
             Settled::Lapsed(lot) => lot.singles().for_each(|lot| self.done_late(link, lot.ticket.order)),
         }
@@ -211,16 +260,17 @@ impl Books {
         Some(lot)
     }
 
-    /// Replies have come.
-    pub(super) fn answer(&mut self, link: &Link, replies: Batch) -> Result<(), Error> {
-        let mut orders = Vec::with_capacity(replies.jobs());
-        for (asker, replies) in self.requests.answer(replies, |order| orders.push(order))? {
-            self.askers().deliver(asker, replies);
+    /// Replies have come. Those before one that is none count all the same.
+    pub(super) fn answer(&mut self, link: &Link, replies: &Batch) -> Result<(), Error> {
+        let Answers { orders, sorted, sound } = self.requests.answer(replies);
+        self.count_answered(link, orders.len());
+        for order in orders {
+            // It may wait for another peer by now.
+            self.withdraw(order);
+            self.answered(order);
         }
-        link.peer.count_done(orders.len());
-        self.port().done.fetch_add(orders.len() as u64, Relaxed);
-        orders.into_iter().for_each(|order| self.answered(order));
-        Ok(())
+        sorted.into_iter().for_each(|(asker, replies)| self.askers().deliver(asker, replies));
+        sound
     }
 
     /// Nobody waits for its reply any more.
@@ -228,7 +278,13 @@ impl Books {
         self.deliver(1, |before| usize::from(order < before));
     }
 
-    /// A peer has refused jobs for good.
+    /// Before those who wait for it are told.
+    fn count_answered(&self, link: &Link, requests: usize) {
+        link.peer.count_done(requests);
+        self.port().done.fetch_add(requests as u64, Relaxed);
+    }
+
+    /// A peer has refused jobs for good: that is its answer.
     pub(super) fn rejected(&mut self, link: &Link, settled: Settled, code: &str, text: &str) {
         let lot = match settled {
             Settled::Own(lot) => {
@@ -237,25 +293,27 @@ impl Books {
             }
             Settled::Lapsed(lot) => lot,
         };
-        link.peer.count_done(lot.jobs());
-        self.port().done.fetch_add(lot.jobs() as u64, Relaxed);
-        self.fail(&lot, code, text);
-    }
-
-    /// There will be no reply to these; whoever waits for it is told.
-    fn fail(&mut self, lot: &Lot, code: &str, text: &str) {
-        for (request, _) in lot.iter() {
-            let Some(tag) = requests::tag(request) else { continue };
-            let Some(order) = self.requests.close(&tag) else { continue };
-            self.askers().fail(Failure { tag, code: code.into(), text: text.into() });
-            self.withdraw(order);
-            self.answered(order);
+        for failure in self.close(&lot, code, text) {
+            self.count_answered(link, 1);
+            self.askers().fail(failure);
         }
     }
 
-    /// Those whose reply nobody waits for any more leave the line.
-    pub(super) fn drop_abandoned(&mut self) {
-        let (mut tags, askers) = self.askers().take_abandoned();
+    /// There will be no reply to these: what is to be told to those who wait for it.
+    fn close(&mut self, lot: &Lot, code: &str, text: &str) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        for (request, _) in lot.iter() {
+            let Some(tag) = requests::tag(request) else { continue };
+            let Some(order) = self.requests.close(&tag) else { continue };
+            self.withdraw(order);
+            self.answered(order);
+            failures.push(Failure { tag, code: code.into(), text: text.into() });
+        }
+        failures
+    }
+
+    /// Those whose reply nobody waits for any more leave the line: some requests, and all of some askers.
+    pub(super) fn drop_abandoned(&mut self, (mut tags, askers): (Vec<Tag>, Vec<u32>)) {
         tags.extend(askers.into_iter().flat_map(|asker| self.requests.of(asker)));
         for tag in tags {
             if let Some(order) = self.requests.close(&tag) {
@@ -334,10 +392,12 @@ impl Books {
 
     /// Gives jobs up, and says so.
     fn bury(&mut self, lot: &Lot, reason: &str) {
-        self.port().dead.fetch_add(lot.jobs() as u64, Relaxed);
         if self.pattern == Pattern::Requests {
-            return self.fail(lot, code::JOB_FAILED, reason);
+            let failures = self.close(lot, code::JOB_FAILED, reason);
+            self.port().dead.fetch_add(failures.len() as u64, Relaxed);
+            return failures.into_iter().for_each(|failure| self.askers().fail(failure));
         }
+        self.port().dead.fetch_add(lot.jobs() as u64, Relaxed);
         for lot in lot.clone().singles() {
             let job =
                 lot.first().into_iter().flat_map(Job::frames).map(|(bytes, _)| bytes.to_vec()).collect();

@@ -220,18 +220,20 @@ impl Consumer {
         numbers.iter().for_each(|&number| tray.settle_one(number, fate));
     }
 
-    pub(super) fn reply(&self, numbers: &[u64], replies: Batch) {
+    /// Whether all of the replies are on their way.
+    pub(super) fn reply(&self, numbers: &[u64], replies: Batch) -> bool {
         let mut tray = self.tray();
         let peers: Vec<_> = numbers.iter().map(|&number| tray.peer(number)).collect();
-        match peers.first() {
+        let are_sent = match peers.first() {
             Some(Some(first))
                 if peers.iter().all(|peer| peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, first))) =>
             {
-                first.ledger().reply(replies);
+                first.ledger().reply(replies)
             }
             _ => sort(&replies, &peers),
-        }
+        };
         numbers.iter().for_each(|&number| tray.settle_one(number, Fate::Done));
+        are_sent
     }
 
     /// Whether the I/O thread wants to be told of progress.
@@ -506,8 +508,8 @@ impl Tray {
     }
 }
 
-/// Lets each peer have its own replies, copied.
-fn sort(replies: &Batch, peers: &[Option<Arc<Peer>>]) {
+/// Lets each peer have its own replies, copied. Whether all of them are on their way.
+fn sort(replies: &Batch, peers: &[Option<Arc<Peer>>]) -> bool {
     let mut builders = Vec::<(&Arc<Peer>, Builder)>::new();
     let (mut at, mut peers) = (Place::default(), peers.iter());
     while let (Some((job, next)), Some(peer)) = (replies.job(at), peers.next()) {
@@ -522,9 +524,9 @@ fn sort(replies: &Batch, peers: &[Option<Arc<Peer>>]) {
             }
         }
     }
-    for (peer, mut builder) in builders {
-        builder.take().into_iter().for_each(|own| peer.ledger().reply(own));
-    }
+    let unsent =
+        builders.into_iter().filter_map(|(peer, mut builder)| Some(peer.ledger().reply(builder.take()?)));
+    unsent.filter(|is_sent| !is_sent).count() == 0
 }
 
 impl Held {

@@ -134,10 +134,10 @@ impl Books {
         let (max_jobs, max_cost) = (self.pipe.config.max_waiting_jobs, self.pipe.config.max_waiting_bytes);
         let most = most
             .min(if is_again { 1 } else { usize::MAX })
-            .min(max_jobs.saturating_sub(self.in_flight))
+            .min(max_jobs.saturating_sub(self.port().in_flight()))
             .max(1);
         let most_cost =
-            (max_cost.saturating_sub(self.in_flight_cost) as u64).min(flight.credit_cost()) as usize;
+            (max_cost.saturating_sub(self.port().in_flight_cost()) as u64).min(flight.credit_cost()) as usize;
         let most = most.min(usize::try_from(flight.credit()).unwrap_or(usize::MAX));
         let (mut jobs, mut cost, mut next) = (0, 0, None);
         for (job, behind) in front.iter().take(most) {
@@ -160,7 +160,7 @@ impl Books {
     }
 
     /// Whether a peer can be given a job now.
-    fn can_take(&self, link: &Link) -> bool {
+    pub(super) fn can_take(&self, link: &Link) -> bool {
         let is_ready =
             !link.is_blocked.get() && !link.is_ending() && link.outbox.borrow().unwritten() < ROOM_PER_PEER;
         is_ready && (!link.is_flow() || self.has_credit(link))
@@ -176,7 +176,8 @@ impl Books {
     /// Whether as much is in flight as may be.
     pub(super) fn is_full(&self) -> bool {
         let config = &self.pipe.config;
-        self.in_flight >= config.max_waiting_jobs || self.in_flight_cost >= config.max_waiting_bytes
+        let port = self.port();
+        port.in_flight() >= config.max_waiting_jobs || port.in_flight_cost() >= config.max_waiting_bytes
     }
 
     /// Whether a peer holds a quarter of all that may be in flight: then others come first.
@@ -193,9 +194,10 @@ impl Books {
         if !self.links.iter().any(|link| is_stalled(&link)) || !self.round.iter().any(is_idle) {
             return false;
         }
-        for link in self.links.iter().filter(is_stalled) {
+        let stalled: Vec<_> = self.links.iter().filter(is_stalled).cloned().collect();
+        for link in stalled {
             let lots = link.outbox.borrow_mut().take_back();
-            lots.into_iter().for_each(|lot| self.queue.put_back(lot));
+            lots.into_iter().for_each(|lot| self.untaken(lot));
         }
         self.queue.jobs() > 0
     }

@@ -82,8 +82,19 @@ impl FairQueue {
         }
     }
 
-    /// At most so many jobs: a whole batch from the only peer that has any, else one job from each peer in turn.
-    pub(super) fn next_delivery(&mut self, most: usize) -> Option<Delivery> {
+    /// At most so many jobs: a whole batch from the only peer that has any, else one job from each peer in turn. With `most_unread`, peers
+    /// that leave more of our bytes unread are passed over.
+    pub(super) fn next_delivery(&mut self, most: usize, most_unread: Option<usize>) -> Option<Delivery> {
+        let Some(most_unread) = most_unread else { return self.next_of_round(most) };
+        let (glutted, others): (VecDeque<_>, _) =
+            self.round.drain(..).partition(|link| link.outbox.borrow().unwritten() > most_unread);
+        self.round = others;
+        let delivery = self.next_of_round(most);
+        self.round.extend(glutted);
+        delivery
+    }
+
+    fn next_of_round(&mut self, most: usize) -> Option<Delivery> {
         while self.round.front().is_some_and(|link| link.inbox.borrow().is_empty()) {
             self.round.pop_front();
         }

@@ -108,6 +108,11 @@ impl Flight {
         (id, (!is_expected).then_some(Mark { id: Some(id), attempt: ticket.failures + 1 }))
     }
 
+    /// Whether the peer expects new jobs as they come, so that it need not be told anything of them.
+    pub fn is_in_a_row(&self) -> bool {
+        self.expected_id == Some(self.next_id) && self.ids >= FEW_IDS
+    }
+
     /// Notes jobs that are sent now, the first of which has that sequence number.
     pub fn push(&mut self, mut lot: Lot, id: u64, since: Instant) {
         let (jobs, cost) = (lot.jobs(), lot.cost());

@@ -1,6 +1,7 @@
 //! What a pull end owes one pusher: for every job that it was sent, one word in the end if it is a zeropipe end, and a reply if jobs
 //! are requests.
 
+use super::shortcut::Shortcut;
 use crate::{
     batch::Batch,
     wire::flow::{self, MAX_REASON, Range},
@@ -14,6 +15,8 @@ pub struct Ledger {
     nacks: Vec<(u64, String)>,
     rejects: Vec<Reject>,
     replies: Vec<Batch>,
+    /// The way for replies when nothing else is on its way.
+    pub(super) shortcut: Shortcut,
     /// Received and not settled.
     open: u64,
 }
@@ -70,9 +73,18 @@ impl Ledger {
         self.rejects.push(reject);
     }
 
-    /// These replies are to be sent, before anything is told of what they answer.
-    pub fn reply(&mut self, replies: Batch) {
+    /// These replies are to be sent, before anything is told of what they answer. Whether they are on their way.
+    pub fn reply(&mut self, replies: Batch) -> bool {
+        if self.shortcut.is_open(&replies) {
+            return self.shortcut.write(&replies);
+        }
         self.replies.push(replies);
+        false
+    }
+
+    /// Whether there are replies that are not on their way.
+    pub fn has_replies(&self) -> bool {
+        !self.replies.is_empty() || self.shortcut.has_rest()
     }
 
     /// Takes out the replies.
@@ -105,8 +117,13 @@ impl Ledger {
         !self.rejects.is_empty()
     }
 
-    /// Takes out what is to be told.
-    pub fn take(&mut self) -> Settlement {
+    /// Whether nothing is open, and nothing is to be told or sent.
+    pub fn is_closed(&self) -> bool {
+        self.open == 0 && self.is_told() && !self.has_replies()
+    }
+
+    /// Takes out the replies, and what is to be told.
+    pub fn take(&mut self) -> (Vec<Batch>, Settlement) {
         let mut settlement = Settlement {
             acks: std::mem::take(&mut self.acks),
             returns: std::mem::take(&mut self.returns),
@@ -115,7 +132,7 @@ impl Ledger {
         };
         flow::sort(&mut settlement.acks);
         flow::sort(&mut settlement.returns);
-        settlement
+        (self.take_replies(), settlement)
     }
 }
 

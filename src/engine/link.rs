@@ -28,7 +28,7 @@ use super::{
     inbox::Inbox,
     outbox::{Outbox, Sent},
     peer::Peer,
-    transport::BoxStream,
+    transport::{BoxStream, Writer},
 };
 use crate::{
     config::Config,
@@ -84,6 +84,8 @@ pub trait End {
     fn wrote(&self, link: &Rc<Link>, sent: &[Sent]);
     /// The connection takes no more for now.
     fn blocked(&self, link: &Rc<Link>);
+    /// The link is about to write, so nobody else may ([`Link::lent`]).
+    fn take_back(&self, link: &Rc<Link>);
     /// Whether there is memory for what the link would read. If not, it is woken when there is.
     fn may_read(&self, link: &Link) -> bool;
     /// There are jobs in the inbox, or a large one is arriving.
@@ -137,6 +139,10 @@ pub struct Link {
     /// The last question that was asked by [`Link::ask`], and the last that was answered.
     asked: Cell<u64>,
     answered: Cell<u64>,
+    /// What other threads may be lent to write with while there is nothing to be written.
+    pub writer: RefCell<Option<Writer>>,
+    /// Whether it is lent; the end's own note.
+    pub lent: Cell<bool>,
     /// Bytes that a large job which is arriving may grow to.
     pub arriving: Cell<usize>,
     /// Bytes for which the link counts in its end's memory; the end's own note.
@@ -148,8 +154,10 @@ pub struct Link {
 }
 
 impl Link {
-    fn new(peer: Peer) -> Self {
+    fn new(peer: Peer, writer: Option<Writer>) -> Self {
         Self {
+            writer: RefCell::new(writer),
+            lent: Cell::new(false),
             peer: Arc::new(peer),
             outbox: RefCell::default(),
             inbox: RefCell::default(),
@@ -298,6 +306,8 @@ struct Membership<'a>(&'a Rc<dyn End>, &'a Rc<Link>);
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
         self.1.ending.set(true);
+        self.0.take_back(self.1);
+        self.1.writer.take();
         self.0.left(self.1);
     }
 }
@@ -345,8 +355,8 @@ impl Connection {
             (peer.heartbeats && !config.heartbeat_interval.is_zero()).then_some(config.heartbeat_interval);
         let heartbeat = Heartbeat::new(interval, config.heartbeat_timeout, Instant::now());
         Self {
+            link: Rc::new(Link::new(Peer::new(address, &peer.identity, peer.instance), stream.writer())),
             stream,
-            link: Rc::new(Link::new(Peer::new(address, &peer.identity, peer.instance))),
             decoder: Decoder::new(config.max_message_size, peer.instance.is_some()),
             timer: Box::pin(sleep_until(heartbeat.due())),
             heartbeat,
@@ -440,6 +450,9 @@ impl Connection {
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
         loop {
+            if self.link.lent.get() && self.link.outbox.borrow().unwritten() > 0 {
+                self.end.take_back(&self.link);
+            }
             let outbox = self.link.outbox.borrow();
             // A blocked link whose jobs went to others still wants to know when it can write again: nothing asks that.
             if outbox.unwritten() == 0 && !self.link.is_blocked.get() {
@@ -539,13 +552,15 @@ impl Connection {
         let any = inbox.received() > before;
         drop(inbox);
         let arriving = self.decoder.open_job();
+        let mut received = Ok(());
         if self.link.arriving.replace(arriving) != arriving || any {
-            self.end.received(&self.link).map_err(Why::Violation)?;
+            received = self.end.received(&self.link);
         }
+        // Commands that came with what is wrong may have come before it.
         while let Some(command) = self.decoder.command() {
             self.obey(command)?;
         }
-        decoded.map_err(Why::Violation)
+        received.and(decoded).map_err(Why::Violation)
     }
 
     fn obey(&mut self, command: Command) -> Result<(), Why> {

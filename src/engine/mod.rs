@@ -37,5 +37,7 @@ mod push_end;
 pub mod push_port;
 mod queue;
 pub mod requests;
+mod shared_stream;
+mod shortcut;
 mod telling;
 mod transport;

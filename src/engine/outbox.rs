@@ -150,6 +150,15 @@ impl Outbox {
         self.chunks.push_back(Chunk::Command(Command { bytes, is_ping: false, is_pong: false }));
     }
 
+    /// Puts bytes before everything else, of which nothing may have been written yet.
+    pub fn put_first(&mut self, bytes: Vec<u8>) {
+        debug_assert_eq!(self.written, 0);
+        if !bytes.is_empty() {
+            self.unwritten += bytes.len();
+            self.chunks.push_front(Chunk::Command(Command { bytes, is_ping: false, is_pong: false }));
+        }
+    }
+
     /// Appends a PONG, framed. [`Outbox::pongs`] counts them.
     pub fn put_pong(&mut self, bytes: Vec<u8>) {
         self.unwritten += bytes.len();

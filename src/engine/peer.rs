@@ -39,6 +39,13 @@ impl Peer {
         self.jobs.fetch_add(jobs as u64, Relaxed);
     }
 
+    /// Notes jobs that were sent by another thread than the I/O thread, which will tell the whole later.
+    pub(super) fn sent(&self, jobs: usize) {
+        self.count(jobs);
+        self.credit.fetch_sub(jobs as u64, Relaxed);
+        self.in_flight.fetch_add(jobs as u64, Relaxed);
+    }
+
     /// Counts jobs that are done.
     pub fn count_done(&self, jobs: usize) {
         self.done.fetch_add(jobs as u64, Relaxed);

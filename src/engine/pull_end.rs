@@ -26,7 +26,7 @@ use super::{
     outbox::Sent,
     pipe::{Alarm, Pipe},
     pull_port::{PullPort, give_back},
-    telling::{reply, tell},
+    telling::{lend, reply, take_back, tell},
 };
 use crate::{
     batch::LARGE,
@@ -182,26 +182,32 @@ impl PullEnd {
             state.telling = settled;
         }
         self.note_told(&state);
-        // Of replies we are told at once: they need no watching.
-        let is_watched = !self.replies() && !consumers.is_empty();
-        let is_lively = is_untold || is_watched && (has_moved || cause == Cause::Received);
+        let is_lively = is_untold || !consumers.is_empty() && (has_moved || cause == Cause::Received);
         self.set_alarm(&mut state, &consumers, now, is_lively, cause);
+        // Who replies need not wake us while we look anyway, and every pusher may go on meanwhile.
+        let may_go_on =
+            |link: &Rc<Link>| link.grant.borrow().left(link.inbox.borrow().received()) > 0 || !link.is_flow();
+        let is_calm = self.replies() && is_lively && state.links.iter().all(may_go_on);
+        self.port().is_calm.store(is_calm, SeqCst);
     }
 
     /// Deals jobs to consumers until there are no more of the one or the other.
     fn deal(&self, consumers: &[Arc<Consumer>]) {
         let port = self.port();
+        let most_unread = self.replies().then_some(MOST_UNREAD);
         loop {
             let mut state = self.state.borrow_mut();
             while let Some((consumer, most)) = next_consumer(consumers) {
-                let Some(delivery) = self.returned(&state, most).or_else(|| state.next_delivery(most)) else {
+                let Some(delivery) =
+                    self.returned(&state, most).or_else(|| state.next_delivery(most, most_unread))
+                else {
                     break;
                 };
                 if let Err(refused) = consumer.give(delivery) {
                     port.put_back(vec![refused]);
                 }
             }
-            let has_more = !state.round.is_empty();
+            let has_more = state.round.iter().any(|link| !self.replies() || !is_glutted(link));
             drop(state);
             if !has_more && port.returned().is_empty() {
                 self.level_out(consumers);
@@ -303,13 +309,13 @@ impl PullEnd {
                 .set_flow(link.grant.borrow().left(link.inbox.borrow().received()), ledger.open() as usize);
             // What was on its way when it heard that nothing more is wanted has arrived before it answers.
             let has_all = link.is_answered() || now >= state.closing_since + GOODBYE;
-            if state.is_closing && ledger.open() == 0 && ledger.is_told() && has_all {
+            if state.is_closing && ledger.is_closed() && has_all {
                 link.end();
             }
         }
         for link in state.links.iter().filter(|link| !link.is_flow() && self.replies()) {
             reply(link);
-            if state.is_closing && link.peer.ledger().open() == 0 {
+            if state.is_closing && link.peer.ledger().is_closed() {
                 link.end();
             }
         }
@@ -336,8 +342,8 @@ impl PullEnd {
         let before = self.alarm.get().filter(|alarm| *alarm > now);
         state.quiet = if is_lively { 0 } else { state.quiet + u32::from(cause == Cause::Alarm) };
         // Asked at the second quiet look, and looked at once more after that: by then no progress can have been missed.
-        consumers.iter().for_each(|consumer| consumer.arm(state.quiet >= 1 || self.replies()));
-        let soon = (is_lively || state.quiet < 3 && !self.replies()).then_some(now + SOON);
+        consumers.iter().for_each(|consumer| consumer.arm(state.quiet >= 1));
+        let soon = (state.quiet < 3).then_some(now + SOON);
         let stalls = consumers.iter().filter_map(|consumer| consumer.stalls_at());
         let oldest =
             state.round.iter().filter_map(|link| link.inbox.borrow().oldest()).map(|at| at + STALLED);
@@ -357,6 +363,11 @@ impl PullEnd {
         }
         self.alarm.set(next);
     }
+}
+
+/// Whether a peer leaves too much of what it has asked for unread.
+fn is_glutted(link: &Link) -> bool {
+    link.outbox.borrow().unwritten() > MOST_UNREAD
 }
 
 /// Whoever waits comes first, then whoever has room; and how many jobs it may be given at a time.
@@ -391,6 +402,9 @@ impl End for PullEnd {
         self.port().peers.write(|peers| peers.push(Arc::clone(&link.peer)));
         let mut state = self.state.borrow_mut();
         state.links.push(Rc::clone(link));
+        if self.replies() {
+            lend(link);
+        }
         if link.is_flow() {
             self.forget_what_came_before(&mut state);
             drop(state);
@@ -398,16 +412,28 @@ impl End for PullEnd {
         }
     }
 
-    fn wrote(&self, _: &Rc<Link>, _: &[Sent]) {
+    fn wrote(&self, link: &Rc<Link>, _: &[Sent]) {
         self.note_told(&self.state.borrow());
+        if self.replies() {
+            lend(link);
+            // It may have been passed over.
+            if !link.inbox.borrow().is_empty() && !is_glutted(link) {
+                self.port().nudge.ring();
+            }
+        }
+    }
+
+    fn take_back(&self, link: &Rc<Link>) {
+        take_back(link);
     }
 
     fn blocked(&self, _: &Rc<Link>) {}
 
     fn may_read(&self, link: &Link) -> bool {
         let mut state = self.state.borrow_mut();
-        // Who asks and does not listen is heard no more, or its replies would fill our memory.
-        if self.replies() && link.outbox.borrow().unwritten() > MOST_UNREAD {
+        // Who asks and does not listen is heard no more, or its replies would fill our memory; nor is a plain one that only waits for
+        // the last of its replies.
+        if self.replies() && (is_glutted(link) || !link.is_flow() && self.state.borrow().is_closing) {
             return false;
         }
         // What has begun may go on: that is what makes room again. A zeropipe peer is held by its credit.

@@ -30,8 +30,10 @@ pub struct PullPort {
     /// Somebody looks at what consumers settle: from the opening of the end until its last connection has ended.
     pub(super) is_running: AtomicBool,
     pub(super) received: AtomicU64,
-    /// Replies were made, of which the I/O thread was not told.
+    /// Replies have yet to be written, and the I/O thread was not told.
     has_replies: AtomicBool,
+    /// The I/O thread will look before long, and until then nobody waits for what it would do.
+    pub(super) is_calm: AtomicBool,
     /// How often a consumer has settled something, and up to which of these times all of it has been told and written.
     pub(super) settled: AtomicU64,
     pub(super) told: AtomicU64,
@@ -56,8 +58,8 @@ impl PullPort {
     pub fn take(&self, consumer: &Consumer, slots: u32) -> Option<Taken> {
         let taken = consumer.take(slots);
         // One that waits may be waited for by its pushers, and with others around may have what they have not begun with.
-        let has_replies = self.has_replies.load(SeqCst) && self.has_replies.swap(false, SeqCst);
-        if taken.is_none() && slots > 0 || has_replies || self.is_stocked.load(SeqCst) {
+        let is_waited_for = taken.is_none() && slots > 0 && !self.is_calm.load(SeqCst);
+        if is_waited_for || self.is_stocked.load(SeqCst) || self.has_replies.swap(false, SeqCst) {
             self.nudge.ring();
         }
         taken
@@ -93,12 +95,20 @@ impl PullPort {
         }
     }
 
-    /// The replies to these jobs, by the consumer's own numbers, each in its envelope: with that they are done. The I/O thread looks at
-    /// them when the consumer takes, or settles.
+    /// The replies to these jobs, by the consumer's own numbers, each in its envelope: with that they are done. The I/O thread is told by
+    /// the next [`PullPort::take`] or [`PullPort::told`].
     pub fn reply(&self, consumer: &Consumer, numbers: &[u64], replies: Batch) {
-        consumer.reply(numbers, replies);
+        let are_sent = consumer.reply(numbers, replies);
         self.settled.fetch_add(1, SeqCst);
-        self.has_replies.store(true, SeqCst);
+        self.has_replies.fetch_or(!are_sent, SeqCst);
+    }
+
+    /// The consumer has made progress.
+    pub fn told(&self) {
+        self.settled.fetch_add(1, SeqCst);
+        if self.has_replies.swap(false, SeqCst) || !self.is_calm.load(SeqCst) {
+            self.nudge.ring();
+        }
     }
 
     /// Has the I/O thread look at what consumers have settled by themselves.

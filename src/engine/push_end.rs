@@ -107,14 +107,22 @@ impl PushEnd {
 
     /// Gives what was handed over its place, and deals.
     fn take_in(&self) {
-        let batches = self.port().incoming().as_mut().map(std::mem::take).unwrap_or_default();
-        let mut books = self.books.borrow_mut();
-        batches.into_iter().for_each(|batch| books.take_in(batch));
-        books.drop_abandoned();
+        // In this order: what is abandoned by now was handed over before.
+        let abandoned = self.pipe.ports(self.side.pattern()).askers.take_abandoned();
+        let mut books = self.open_books();
+        books.drop_abandoned(abandoned);
         if books.alarm.is_some_and(|alarm| alarm <= Instant::now()) {
             books.look_at_the_clock(Instant::now());
         }
         self.deal(books);
+    }
+
+    /// The books, with all in them that threads have written by themselves or handed over.
+    fn open_books(&self) -> RefMut<'_, Books> {
+        let mut books = self.books.borrow_mut();
+        let incoming = self.port().incoming().as_mut().map(std::mem::take).unwrap_or_default();
+        books.take_in(incoming);
+        books
     }
 
     /// Deals jobs to peers until there are no more of the one or the other.
@@ -126,6 +134,11 @@ impl PushEnd {
             self.port().nudge.ring();
         }
         books.tell_port();
+        if let Some(incoming) = &mut *self.port().incoming()
+            && incoming.batches.is_empty()
+        {
+            incoming.way = books.way();
+        }
         drop(books);
         touched.iter().for_each(|link| link.wake());
         self.port().set_idle(is_idle);
@@ -154,14 +167,14 @@ impl End for PushEnd {
             link.end();
         }
         self.port().peers.write(|peers| peers.push(Arc::clone(&link.peer)));
-        let mut books = self.books.borrow_mut();
+        let mut books = self.open_books();
         books.links.push(Rc::clone(link));
         books.list(link);
         self.deal(books);
     }
 
     fn wrote(&self, link: &Rc<Link>, sent: &[Sent]) {
-        let mut books = self.books.borrow_mut();
+        let mut books = self.open_books();
         if !sent.is_empty() && !self.is_closed() {
             link.peer.count(sent.len());
             books.count_done(link, sent.len());
@@ -173,7 +186,11 @@ impl End for PushEnd {
     }
 
     fn blocked(&self, _: &Rc<Link>) {
-        self.deal(self.books.borrow_mut());
+        self.deal(self.open_books());
+    }
+
+    fn take_back(&self, _: &Rc<Link>) {
+        drop(self.open_books());
     }
 
     fn may_read(&self, _: &Link) -> bool {
@@ -184,11 +201,11 @@ impl End for PushEnd {
         if self.side.pattern() == Pattern::Pipeline {
             return Err(Error::new(code::PROTOCOL, "a PULL that sends messages"));
         }
-        let mut books = self.books.borrow_mut();
+        let mut books = self.open_books();
         let mut inbox = link.inbox.borrow_mut();
         let mut answered = Ok(());
         while let Some(replies) = inbox.take(usize::MAX) {
-            answered = answered.and(books.answer(link, replies.batch));
+            answered = answered.and(books.answer(link, &replies.batch));
         }
         drop(inbox);
         self.deal(books);
@@ -199,7 +216,7 @@ impl End for PushEnd {
         if self.is_closed() {
             return Ok(());
         }
-        let mut books = self.books.borrow_mut();
+        let mut books = self.open_books();
         let was_full = books.is_full();
         let mut flight = link.flight.borrow_mut();
         // Nothing of what breaks a rule counts.
@@ -249,7 +266,7 @@ impl End for PushEnd {
 
     fn left(&self, link: &Rc<Link>) {
         self.port().peers.write(|peers| peers.retain(|peer| !Arc::ptr_eq(peer, &link.peer)));
-        let mut books = self.books.borrow_mut();
+        let mut books = self.open_books();
         books.links.retain(|other| !Rc::ptr_eq(other, link));
         books.round.retain(|other| !Rc::ptr_eq(other, link));
         if !self.is_closed() {

@@ -8,14 +8,15 @@ use std::sync::{
 use super::{
     nudge::Nudge,
     peer::{Board, Peer},
+    shortcut::Shortcut,
 };
 use crate::{batch::Batch, config::Config};
 
 /// The part of a push end that other threads see.
 #[derive(Debug)]
 pub struct PushPort {
-    /// Jobs handed over and not yet looked at; `None` once the end is closed.
-    incoming: Mutex<Option<Vec<Batch>>>,
+    /// What was handed over and not yet looked at; `None` once the end is closed.
+    incoming: Mutex<Option<Incoming>>,
     pub(super) nudge: Nudge,
     /// How many jobs were ever accepted: each gets its order by this.
     pub(super) accepted: AtomicU64,
@@ -44,6 +45,39 @@ pub struct PushPort {
     pub peers: Board<Vec<Arc<Peer>>>,
 }
 
+/// What was handed over.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    /// Jobs that are to be dealt;
+    pub(super) batches: Vec<Batch>,
+    /// before them, jobs that were written to the one link that is there,
+    pub(super) written: Vec<Batch>,
+    /// which had lent this.
+    pub(super) way: Option<Way>,
+}
+
+/// The way to the only peer that there is, for as much as it may be sent.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) shortcut: Shortcut,
+    pub(super) peer: Arc<Peer>,
+    pub(super) jobs: u64,
+    pub(super) cost: u64,
+}
+
+impl Incoming {
+    /// Writes jobs, if there is a way for them; whether that was all of it.
+    fn write(&mut self, batch: &Batch) -> Option<bool> {
+        let (jobs, cost) = (batch.jobs() as u64, batch.cost() as u64);
+        let is_free = |way: &&mut Way| way.jobs >= jobs && way.cost > 0 && way.shortcut.is_open(batch);
+        let way = self.way.as_mut().filter(|_| self.batches.is_empty()).filter(is_free)?;
+        (way.jobs, way.cost) = (way.jobs - jobs, way.cost.saturating_sub(cost));
+        way.peer.sent(batch.jobs());
+        self.written.push(batch.clone());
+        Some(way.shortcut.write(batch))
+    }
+}
+
 /// What the queue can take before it is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -58,7 +92,7 @@ pub struct Room {
 impl Default for PushPort {
     fn default() -> Self {
         Self {
-            incoming: Mutex::new(Some(Vec::new())),
+            incoming: Mutex::new(Some(Incoming::default())),
             nudge: Nudge::default(),
             accepted: AtomicU64::new(0),
             undelivered: AtomicUsize::new(0),
@@ -82,16 +116,25 @@ impl Default for PushPort {
 impl PushPort {
     /// Takes jobs in. The caller keeps to [`PushPort::room`]; only a closed end refuses, and gives them back.
     pub fn send(&self, batch: Batch) -> Result<(), Batch> {
-        let mut incoming = self.incoming();
-        let Some(list) = &mut *incoming else { return Err(batch) };
+        let mut guard = self.incoming();
+        let Some(incoming) = &mut *guard else { return Err(batch) };
         self.set_idle(false);
         self.accepted.fetch_add(batch.jobs() as u64, SeqCst);
         self.undelivered.fetch_add(batch.jobs(), SeqCst);
-        self.waiting.fetch_add(batch.jobs(), SeqCst);
-        self.waiting_cost.fetch_add(batch.cost(), SeqCst);
-        list.push(batch);
-        drop(incoming);
-        self.nudge.ring();
+        let is_done = incoming.write(&batch);
+        let (jobs, cost) = match is_done {
+            Some(_) => (&self.in_flight, &self.in_flight_cost),
+            None => (&self.waiting, &self.waiting_cost),
+        };
+        jobs.fetch_add(batch.jobs(), SeqCst);
+        cost.fetch_add(batch.cost(), SeqCst);
+        if is_done.is_none() {
+            incoming.batches.push(batch);
+        }
+        drop(guard);
+        if is_done != Some(true) {
+            self.nudge.ring();
+        }
         Ok(())
     }
 
@@ -192,7 +235,7 @@ impl PushPort {
     }
 
     /// What was handed over; `None` once the end is closed.
-    pub(super) fn incoming(&self) -> std::sync::MutexGuard<'_, Option<Vec<Batch>>> {
+    pub(super) fn incoming(&self) -> std::sync::MutexGuard<'_, Option<Incoming>> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

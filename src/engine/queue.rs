@@ -170,8 +170,13 @@ impl Queue {
         Some(lot)
     }
 
-    /// Takes out a job that came back, by its order, if it waits.
+    /// Takes out a job, by its order, if it waits. All that were taken in before it count as having come back from then on: each
+    /// is moved only once, however many are taken out.
     pub fn remove(&mut self, order: u64) -> Option<Lot> {
+        while self.lots.front().is_some_and(|lot| lot.ticket.order <= order) {
+            let lot = self.lots.pop_front()?;
+            self.returned.insert(lot.ticket.order, lot);
+        }
         let (&first, _) = self.returned.range(..=order).next_back()?;
         let mut rest = self.returned.remove(&first)?;
         self.jobs -= rest.jobs;

@@ -14,6 +14,17 @@ use crate::{
 /// Whose request it is (4 octets), which (4), and what nobody can guess (4): a worker can't answer what it was not asked.
 pub type Tag = [u8; 12];
 
+/// What has come in a batch of replies.
+#[derive(Debug)]
+pub struct Answers {
+    /// The orders of the requests that are answered.
+    pub orders: Vec<u64>,
+    /// The replies by who waits for them. Those that nobody waits for are left out.
+    pub sorted: Vec<(u32, Batch)>,
+    /// Whether all were replies.
+    pub sound: Result<(), Error>,
+}
+
 /// The requests that are open, and the place in line that each was given.
 #[derive(Debug, Default)]
 pub struct Requests(HashMap<Tag, u64>);
@@ -45,29 +56,33 @@ impl Requests {
         self.0.keys().filter(|tag| asker_of(tag) == asker).copied().collect()
     }
 
-    /// Closes what is answered, and sorts the replies by who waits for them; those that nobody waits for are left out. Calls
-    /// `answered` with the order of each.
-    pub fn answer(
-        &mut self,
-        batch: Batch,
-        mut answered: impl FnMut(u64),
-    ) -> Result<Vec<(u32, Batch)>, Error> {
-        let mut askers = Vec::with_capacity(batch.jobs());
-        let mut at = Place::default();
+    /// Closes what is answered, up to the first message that is no reply.
+    pub fn answer(&mut self, batch: &Batch) -> Answers {
+        let (mut orders, mut askers) = (Vec::with_capacity(batch.jobs()), Vec::with_capacity(batch.jobs()));
+        let (mut at, mut sound) = (Place::default(), Ok(()));
         while let Some((job, next)) = batch.job(at) {
-            let tag = reply_tag(job)?;
+            let tag = match reply_tag(job) {
+                Ok(tag) => tag,
+                Err(error) => {
+                    sound = Err(error);
+                    break;
+                }
+            };
             let order = self.close(&tag);
-            order.into_iter().for_each(&mut answered);
+            orders.extend(order);
             askers.push(order.map(|_| asker_of(&tag)));
             at = next;
         }
         // Almost always all of them are for one who waits.
-        match askers.first() {
-            Some(&Some(first)) if askers.iter().all(|asker| *asker == Some(first)) => {
-                Ok(vec![(first, batch)])
+        let sorted = match askers.first() {
+            Some(&Some(first))
+                if orders.len() == batch.jobs() && askers.iter().all(|asker| *asker == Some(first)) =>
+            {
+                vec![(first, batch.clone())]
             }
-            _ => Ok(sort(&batch, &askers)),
-        }
+            _ => sort(batch, &askers),
+        };
+        Answers { orders, sorted, sound }
     }
 }
 
@@ -123,9 +138,9 @@ mod tests {
         [0, 0, 0, asker, 0, 0, 0, request, 9, 9, 9, 9]
     }
 
-    fn answer(requests: &mut Requests, batch: Batch) -> (Vec<u64>, Vec<(u32, usize)>) {
-        let mut orders = Vec::new();
-        let mut sorted = requests.answer(batch, |order| orders.push(order)).expect("sound replies");
+    fn answer(requests: &mut Requests, batch: &Batch) -> (Vec<u64>, Vec<(u32, usize)>) {
+        let Answers { orders, mut sorted, sound } = requests.answer(batch);
+        assert!(sound.is_ok());
         sorted.sort_by_key(|(asker, _)| *asker);
         (orders, sorted.into_iter().map(|(asker, replies)| (asker, replies.jobs())).collect())
     }
@@ -137,16 +152,26 @@ mod tests {
         let all = batch(&jobs.iter().map(|job| &job[..]).collect::<Vec<_>>());
         let mut requests = Requests::default();
         requests.open(&all, 10);
-        assert_eq!(answer(&mut requests, batch(&[&jobs[2]])), (vec![12], vec![(1, 1)]));
-        assert_eq!(answer(&mut requests, all.clone()), (vec![10, 11], vec![(1, 1), (2, 1)]));
-        assert_eq!(answer(&mut requests, all), (vec![], vec![]));
+        assert_eq!(answer(&mut requests, &batch(&[&jobs[2]])), (vec![12], vec![(1, 1)]));
+        assert_eq!(answer(&mut requests, &all), (vec![10, 11], vec![(1, 1), (2, 1)]));
+        assert_eq!(answer(&mut requests, &all), (vec![], vec![]));
+    }
+
+    #[test]
+    fn replies_before_one_that_is_none_count() {
+        let tag = tag_of(1, 1);
+        let mut requests = Requests::default();
+        requests.open(&batch(&[&[&tag, b"", b"x"]]), 5);
+        let Answers { orders, sorted, sound } = requests.answer(&batch(&[&[&tag, b"", b"y"], &[b"none"]]));
+        assert_eq!((orders, sorted.len(), sorted[0].1.jobs()), (vec![5], 1, 1));
+        assert!(sound.is_err());
     }
 
     #[test]
     fn a_reply_without_its_envelope_is_a_violation() {
         let tag = tag_of(1, 1);
         for reply in [&[&tag[..], b"x"][..], &[&tag, b""], &[b"", b"x"], &[b"x"], &[&tag[..11], b"", b"x"]] {
-            assert!(Requests::default().answer(batch(&[reply]), |_| ()).is_err(), "{reply:?}");
+            assert!(Requests::default().answer(&batch(&[reply])).sound.is_err(), "{reply:?}");
         }
     }
 }

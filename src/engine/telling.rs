@@ -6,22 +6,46 @@ use super::{
     grant::Urgency,
     ledger::Reject,
     link::{Link, Returning},
+    outbox::Outbox,
 };
 use crate::{
-    batch::{LARGE, Place},
+    batch::{Batch, LARGE, Place},
     wire::command,
 };
 
 /// A pusher that does not read what it is told is told no more than this.
 const MOST_UNREAD: usize = LARGE;
 
+/// Lends the threads that reply the way to the connection, if nothing else is to be written.
+pub fn lend(link: &Link) {
+    let is_idle = link.outbox.borrow().unwritten() == 0 && !link.is_blocked.get() && !link.is_ending();
+    if let Some(writer) = link.writer.borrow().clone().filter(|_| is_idle) {
+        link.peer.ledger().shortcut.lend(writer);
+        link.lent.set(true);
+    }
+}
+
+/// Takes it back, and whatever was begun with on it.
+pub fn take_back(link: &Link) {
+    if link.lent.replace(false) {
+        let rest = link.peer.ledger().shortcut.take_back();
+        link.outbox.borrow_mut().put_first(rest);
+    }
+}
+
 /// Sends one pusher the replies that there are for it; whether there were any.
 pub fn reply(link: &Rc<Link>) -> bool {
-    let replies = link.peer.ledger().take_replies();
-    if replies.is_empty() {
+    if !link.peer.ledger().has_replies() {
         return false;
     }
-    let mut outbox = link.outbox.borrow_mut();
+    take_back(link);
+    let replies = link.peer.ledger().take_replies();
+    put(&mut link.outbox.borrow_mut(), replies);
+    link.wake();
+    true
+}
+
+fn put(outbox: &mut Outbox, replies: Vec<Batch>) {
     for batch in replies {
         if batch.jobs() == 1 && batch.slab().len() >= LARGE {
             outbox.put_large(batch, None);
@@ -33,9 +57,6 @@ pub fn reply(link: &Rc<Link>) -> bool {
             at = next;
         }
     }
-    drop(outbox);
-    link.wake();
-    true
 }
 
 /// Tells one pusher what became of its jobs; `has_replied` if it was just sent replies. Whether something was left for later.
@@ -60,7 +81,9 @@ pub fn tell(link: &Rc<Link>, window: (u64, u64), has_replied: bool, is_due: bool
     if !is_urgent || outbox.unwritten() > MOST_UNREAD {
         return true;
     }
-    let settlement = link.peer.ledger().take();
+    // Together, and replies first: if the link is lost between the two, a request that was not answered must be sent again.
+    let (replies, settlement) = link.peer.ledger().take();
+    put(&mut outbox, replies);
     let mut bytes = command::ack(&settlement.acks);
     for (number, reason) in settlement.nacks {
         bytes.extend(command::nack(number, &reason));

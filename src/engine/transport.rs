@@ -6,6 +6,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,14 +17,30 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 
+use super::shared_stream::SharedStream;
 use crate::{
     endpoint::{Endpoint, Host},
     error::Error,
 };
 
 /// A connection of any kind.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// What another thread can write with, if there is such a thing.
+    fn writer(&self) -> Option<Writer> {
+        None
+    }
+}
+
+impl Stream for DuplexStream {}
+
+/// The write half of a connection, for any thread.
+pub type Writer = Arc<dyn TryWrite>;
+
+/// See [`Writer`].
+pub trait TryWrite: Send + Sync + std::fmt::Debug {
+    /// Writes what the system takes at once.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
 
 /// A connection of any kind, owned.
 pub type BoxStream = Box<dyn Stream>;
@@ -89,10 +106,12 @@ impl Listener {
                 prepare(&stream)?;
                 // A socket for both families tells of IPv4 peers as if they were of the other.
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                Ok((Box::new(stream), format!("tcp://{address}")))
+                Ok((Box::new(SharedStream::tcp(stream)), format!("tcp://{address}")))
             }
             #[cfg(unix)]
-            Self::Unix(listener) => Ok((Box::new(listener.accept().await?), endpoint.to_string())),
+            Self::Unix(listener) => {
+                Ok((Box::new(SharedStream::unix(listener.accept().await?)), endpoint.to_string()))
+            }
             Self::Inproc(listener) => Ok((Box::new(listener.accept().await), endpoint.to_string())),
         }
     }
@@ -135,10 +154,13 @@ impl Target {
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
                 prepare(&stream)?;
-                Ok(Box::new(stream))
+                Ok(Box::new(SharedStream::tcp(stream)))
             }
             #[cfg(unix)]
-            Self::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+            Self::Unix(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await?;
+                Ok(Box::new(SharedStream::unix(stream)))
+            }
             #[cfg(not(unix))]
             Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
             Self::Inproc(name) => Ok(Box::new(inproc::connect(name).await)),
