@@ -13,3 +13,17 @@ export async function puller (t, options = {}, address = 'tcp://127.0.0.1:*') {
   await pipe.ready()
   return { pipe, address: pipe.stats().pull.bound[0] }
 }
+
+/** A pipe whose request end listens, and where. */
+export async function requester (t, options = {}, address = 'tcp://127.0.0.1:*') {
+  const pipe = open(t, { ...options, request: { bind: address } })
+  await pipe.ready()
+  return { pipe, address: pipe.stats().request.bound[0] }
+}
+
+/** A pipe whose reply end listens, and where. */
+export async function replier (t, options = {}, address = 'tcp://127.0.0.1:*') {
+  const pipe = open(t, { ...options, reply: { bind: address } })
+  await pipe.ready()
+  return { pipe, address: pipe.stats().reply.bound[0] }
+}

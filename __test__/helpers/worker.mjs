@@ -5,14 +5,14 @@ import { until } from './until.mjs'
  * Runs a worker as a process of its own. Its text, which may await, has the members of its pipe, `own`, and
  * - `begin({ job, id, attempt })`, to be called with each informed job, gives its text, and `finish(text)`: both are noted here;
  * - `say(text)`; `order(text)`, which resolves once it was told that by `tell(text)`.
- * Here: `begun` has { text, id, attempt } of each job, `finished` texts, `lines` all that was said; `heard(line)` waits.
+ * It connects its end `side`. Here: `begun` has { text, id, attempt } of each job, `finished` texts, `lines` all that was said; `heard(line)` waits.
  */
-export function worker (t, address, text, options = {}) {
+export function worker (t, address, text, options = {}, side = 'pull') {
   const { child, ended } = program(t, `
     import { writeSync } from 'node:fs'
     import { pipe } from 'zeropipe'
-    const own = pipe(${JSON.stringify({ pull: { connect: address }, ...options })})
-    const { push, pull, ready, drain, stats, close } = own
+    const own = pipe(${JSON.stringify({ [side]: { connect: address }, ...options })})
+    const { push, pull, request, reply, ready, drain, stats, close } = own
     // Said before anything else happens, even if that is the end.
     const say = text => {
       for (let bytes = Buffer.from(text + '\\n'); bytes.length > 0;) {
