@@ -163,6 +163,7 @@ test('what is given up in the tick in which it was made is not sent either', lim
 test('what is given up leaves room for others', limit, async t => {
   const { pipe, address } = await alone(t, { highWaterMark: { messages: 3 } })
   await Promise.all(numbers(3).map(() => assert.rejects(pipe.request('given up', { timeout: 20 }), timedOut)))
+  await until(() => pipe.stats().request.queued === 0)
   const kept = numbers(3).map(number => pipe.request(number))
   await until(() => pipe.stats().request.queued === 3)
   open(t, { reply: { connect: address } }).reply(echo)
