@@ -1,5 +1,5 @@
 // Never run: `tsc --noEmit` holds index.d.ts to the contract, right uses and wrong ones.
-import zeropipe, { close, drain, on, pipe, pull, push, ready, stats } from 'zeropipe'
+import zeropipe, { close, drain, on, pipe, pull, push, ready, reply, request, stats } from 'zeropipe'
 import type { InformedJob, JobInfo, Message, MessageLike, Pipe, PipeOptions, PipeStats } from 'zeropipe'
 
 const everyKind: MessageLike[] = ['text', 1, null, Buffer.from(''), new Uint16Array(1), new DataView(new ArrayBuffer(1)), new ArrayBuffer(1), new SharedArrayBuffer(1)]
@@ -17,20 +17,26 @@ export async function uses (signal: AbortSignal): Promise<void> {
     void [informed, address]
   }
   const ended: void = await pull(async (job: Message, info: JobInfo) => { void [job, info.attempt] }, { concurrency: 2, signal })
-  await ready({ pullers: 1, pushers: 2, signal })
+  const [answer]: Message = await request(['question', null], { signal, timeout: 100 })
+  const answered: void = await reply(async (job: Message, { id, attempt, from }: JobInfo) => [id, attempt, from.address, ...job], { concurrency: 2, signal, prefetch: 0 })
+  await reply(() => null)
+  await reply(([frame]) => frame!)
+  await ready({ pullers: 1, pushers: 2, repliers: 1, requesters: 2, signal })
   await drain({ signal })
   await close({ linger: 100 })
-  const { push: { bound, queued, peers }, pull: { received } }: PipeStats = stats()
+  const { push: { bound, queued, peers }, pull: { received }, request: { done }, reply: { received: asked } }: PipeStats = stats()
   on('join', ({ address, identity, flow, end }) => { void [address, identity, flow, end === 'push'] })
     .once('refused', ({ code, reason }) => { void [code.length, reason.length] })
     .off('dead', ({ job, error }) => { void [job[0], error] })
-  void [accepted, ended, bound, queued, peers[0]?.jobs, received]
+  void [accepted, ended, answer, answered, done, asked, bound, queued, peers[0]?.jobs, received]
 }
 
 export function pipes (): Pipe[] {
   const options: PipeOptions = {
     push: { bind: ['tcp://*:1', 'ipc://a'], connect: 'inproc://b' },
     pull: 'tcp://host:1',
+    request: { bind: 'tcp://*:2', connect: ['tcp://host:2'] },
+    reply: 'tcp://*:3',
     highWaterMark: { messages: 1, bytes: 2 },
     maxMessageSize: 1,
     linger: 0,
@@ -50,6 +56,14 @@ export function mistakes (): void {
   void push(undefined)
   // @ts-expect-error nor a job within a job
   void push([['nested']])
+  // @ts-expect-error nor is undefined a reply
+  void reply(() => {})
+  // @ts-expect-error nor an object
+  void reply(async () => ({ answer: 42 }))
+  // @ts-expect-error a reply needs a handler
+  void reply({ concurrency: 2 })
+  // @ts-expect-error a timeout is a number
+  void request('job', { timeout: 'soon' })
   // @ts-expect-error there is no such option
   void pull({ nonsense: true })
   // @ts-expect-error there is no such event
