@@ -64,6 +64,7 @@ for (const [how, text] of [
     await first.ended
     const second = hand(t, address)
     assert.deepEqual(texts(await Promise.all(asked)), answers(5))
+    await until(() => second.begun.length === 3) // its replies may be here before what it says
     assert.deepEqual(second.begun[0], { ...first.begun[2], attempt: 2 })
   })
 }
@@ -83,6 +84,7 @@ test('a worker thread that ends in a handler: the request is answered by another
   await first.heard('terminated')
   const second = hand(t, address)
   assert.deepEqual(texts([await asked]), ['answer to 0'])
+  await until(() => second.begun.length === 1)
   assert.equal(second.begun[0].attempt, 2)
 })
 
@@ -114,7 +116,9 @@ for (const maxAttempts of [1, 2, 4]) {
     const healthy = near.request('healthy')
     assert.deepEqual(texts([await healthy]), ['answer to healthy'])
     isOver = true
-    const poisoned = all.flatMap(({ begun }) => begun).filter(({ text }) => text === 'poison')
+    const poisonings = () => all.flatMap(({ begun }) => begun).filter(({ text }) => text === 'poison')
+    await until(() => poisonings().length >= maxAttempts)
+    const poisoned = poisonings()
     assert.deepEqual(poisoned.map(({ attempt }) => attempt), Array.from({ length: maxAttempts }, (_, i) => i + 1))
     assert.equal(new Set(poisoned.map(({ id }) => id)).size, 1)
     const { dead, queued } = near.stats().request
@@ -203,6 +207,7 @@ test('a worker that is stopped is noticed by its silence, and another answers', 
   first.child.kill('SIGSTOP')
   const second = hand(t, address)
   assert.deepEqual(texts([await asked]), ['answer to 0'])
+  await until(() => second.begun.length === 1)
   assert.equal(second.begun[0].attempt, 2)
   first.child.kill('SIGCONT')
   assert.deepEqual(texts([await near.request('1')]).length, 1)
