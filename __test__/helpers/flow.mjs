@@ -49,7 +49,8 @@ export function parse ({ body }) {
   return { name: body.subarray(1, 1 + body[0]).toString('latin1'), data: body.subarray(1 + body[0]) }
 }
 
-function pairs (data) {
+/** All numbers of ranges. */
+export function pairs (data) {
   if (data.length === 0 || data.length % 16 !== 0) throw new Error(`ranges of ${data.length} bytes`)
   const found = []
   let before = 0
@@ -63,7 +64,7 @@ function pairs (data) {
 }
 
 /** A raw peer that reads all the time, answers PINGs, and notes what it is told. */
-class FlowPeer {
+export class FlowPeer {
   constructor (peer, type) {
     this.peer = peer
     this.type = type
