@@ -80,11 +80,19 @@ export class RawAsker extends FlowPeer {
   returned = []
   nacked = []
   rejected = []
-  sent = 0
+  /** What was sent under each number. */
+  messages = [undefined]
+  /** Whether what is RETURNed is sent again as soon as that is granted. */
+  resends = false
+  #again = []
   #frames = []
 
   constructor (peer, type = 'DEALER') {
     super(peer, type)
+  }
+
+  get sent () {
+    return this.messages.length - 1
   }
 
   /** How many more requests may be sent. */
@@ -103,15 +111,15 @@ export class RawAsker extends FlowPeer {
   }
 
   /** Sends a message of these frames, whether it may or not. */
-  ask_ (...frames) {
-    this.sent++
+  put (...frames) {
+    this.messages.push(frames)
     return this.send(job(...frames))
   }
 
   /** The same as soon as it may. */
   async request (...frames) {
     await this.when(() => this.left > 0)
-    return this.ask_(...frames)
+    return this.put(...frames)
   }
 
   /** Resolves with the first so many replies. */
@@ -124,10 +132,16 @@ export class RawAsker extends FlowPeer {
     if (this.#frames.length > 0) throw new Error(`${name} within a message`)
     if (name === 'CREDIT') this.credits.push({ jobs: Number(data.readBigUInt64BE(0)), bytes: Number(data.readBigUInt64BE(8)) })
     else if (name === 'ACK') this.acked.push(...pairs(data))
-    else if (name === 'RETURN') this.returned.push(...pairs(data))
+    else if (name === 'RETURN') this.giveBack(pairs(data))
     else if (name === 'NACK') this.nacked.push(Number(data.readBigUInt64BE(0)))
     else if (name === 'REJECT') this.rejected.push({ number: Number(data.readBigUInt64BE(0)), code: data.subarray(9, 9 + data[8]).toString(), text: data.subarray(9 + data[8]).toString() })
     this.log.push({ name, data })
+    while (this.#again.length > 0 && this.left > 0) this.put(...this.#again.shift())
+  }
+
+  giveBack (numbers) {
+    this.returned.push(...numbers)
+    if (this.resends) this.#again.push(...numbers.map(number => this.messages[number]))
   }
 
   frame ({ body, more }) {
