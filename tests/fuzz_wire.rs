@@ -9,8 +9,9 @@ use zeropipe::{
     batch::{LARGE, MAX_FRAMES, Place},
     error::Error,
     wire::{
-        command::{self, Command, MAX_COMMAND},
+        command::{self, Command, FlowCommand, MAX_COMMAND},
         decoder::Decoder,
+        flow::{Instance, Mark, Range},
         frame,
         handshake::{Handshake, Hello, Peer, SocketType},
         properties::Properties,
@@ -33,10 +34,31 @@ fn traffic(random: &mut Random) -> Vec<u8> {
             3 => put_frame(&mut bytes, random, LARGE / 2 + 9_000),
             4 => put_frame(&mut bytes, random, LIMIT + 200),
             5 => (0..random.below(40)).for_each(|_| put_frame(&mut bytes, random, 3)),
+            6 => {
+                // Where it may stand: behind the last frame of a message.
+                frame::put_header(&mut bytes, 0, 3);
+                bytes.extend(random.bytes(3));
+                bytes.extend(flow_command(random));
+            }
             _ => put_frame(&mut bytes, random, 400),
         }
     }
     bytes
+}
+
+/// A sound command of flow.
+fn flow_command(random: &mut Random) -> Vec<u8> {
+    let (number, length) = (1 + random.below(9) as u64, random.below(1_200));
+    let text = String::from_utf8_lossy(&random.bytes(length)).into_owned();
+    let ranges = [Range { first: number, last: number + 2 }, Range::one(number + 9)];
+    match random.below(6) {
+        0 => command::credit(number, random.word()),
+        1 => command::ack(&ranges),
+        2 => command::giving_back(&ranges),
+        3 => command::nack(number, &text),
+        4 => command::job(Mark { id: Some(random.word()), attempt: 1 + number as u32 }, Instance(7)),
+        _ => command::reject(number, &text[..text.floor_char_boundary(text.len() / 4)], &text),
+    }
 }
 
 fn put_frame(bytes: &mut Vec<u8>, random: &mut Random, most: usize) {
@@ -205,6 +227,30 @@ fn jobs_commands_and_errors_do_not_depend_on_how_the_bytes_come() {
     }
     // What is tested is neither all garbage nor all sound.
     assert!((1_000..3_500).contains(&sound) && jobs > 10_000, "{sound} sound streams, {jobs} jobs");
+}
+
+#[test]
+fn commands_of_flow_that_are_spoilt_are_violations_or_understood_and_nothing_to_plain_peers() {
+    let (mut understood, mut violations) = (0, 0);
+    for seed in 0..50_000 {
+        let random = &mut Random::new(seed);
+        let framed = flow_command(random);
+        let mut body = framed[if framed[0] == frame::COMMAND { 2 } else { 9 }..].to_vec();
+        let sound = Command::decode(&body, true);
+        assert!(matches!(sound, Ok(Command::Flow(_))), "seed {seed}: {sound:?}");
+        assert_eq!(Command::decode(&body, false), Ok(Command::Unknown), "seed {seed}");
+        spoil(&mut body, random);
+        match Command::decode(&body, true) {
+            Ok(Command::Flow(FlowCommand::Reject { code, text, .. })) => {
+                // An octet that is no UTF-8 becomes three.
+                assert!(code.len() <= 3 * 255 && text.len() <= 3 * 1024, "seed {seed}");
+                understood += 1;
+            }
+            Ok(_) => understood += 1,
+            Err(_) => violations += 1,
+        }
+    }
+    assert!(understood > 10_000 && violations > 5_000, "{understood} understood, {violations} violations");
 }
 
 #[test]
