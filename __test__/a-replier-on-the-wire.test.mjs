@@ -429,12 +429,12 @@ test('plain: one that leaves at once after its request takes nothing with it', {
 
 // Flow.
 
-test('flow: the reply goes before the ACK of its request', { timeout }, async t => {
+test('flow: the reply goes before the ACK of its request', { timeout: 30_000 }, async t => {
   const { pipe, address } = await replier(t)
   const { stop } = echo(pipe, { concurrency: 4 })
   const asker = await dialled(t, address, 'flow', dialAsker)
-  for (const text of numbers(500)) await asker.request(text, '', Number(text) % 50 === 0 ? zeros(100_000) : text)
-  await asker.when(() => asker.acked.length === 500)
+  for (const text of numbers(8000)) await asker.request(text, '', Number(text) % 10 === 0 ? zeros(70_000) : text)
+  await asker.when(() => asker.acked.length === 8000)
   const replied = new Set()
   for (const { name, data, frames } of asker.log) {
     if (name === 'a reply') replied.add(frames[0].toString())

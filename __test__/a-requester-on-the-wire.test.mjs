@@ -368,6 +368,27 @@ for (const what of KINDS) {
   })
 }
 
+test('a REJECT, a RETURN and an ACK that come before a malformed reply still count', { timeout }, async t => {
+  const { pipe, address } = await requester(t, { maxAttempts: 1 })
+  const bad = await granted(t, address, 4)
+  const replies = askAll(pipe, numbers(4))
+  const requests = await bad.get(4)
+  const left = happening(pipe, 'leave')
+  bad.send(credit(0), reject(1, 'E_NO', 'never'), giveBack(2), job(requests[2].tag, '', 'two'), ack(3), job('malformed'))
+  await left
+  await assert.rejects(replies[0], code('E_NO'))
+  assert.deepEqual(asText(await replies[2]), ['two'])
+  await assert.rejects(replies[3], code('ERR_ZEROPIPE_JOB_FAILED'))
+  const good = await granted(t, address)
+  // It was no attempt.
+  const [{ texts, attempt }] = await good.get(1)
+  assert.deepEqual([texts, attempt], [['1'], undefined])
+  good.answer(good.requests[0], 'one')
+  assert.deepEqual(asText(await replies[1]), ['one'])
+  await good.ask()
+  assert.deepEqual(counts(pipe), { ...NOTHING, done: 3, dead: 1 })
+})
+
 test('a worker that was not given a request can not answer it by guessing, all but one bit of the tag known', { timeout }, async t => {
   const { pipe, address } = await requester(t)
   const worker = await granted(t, address, 1)
