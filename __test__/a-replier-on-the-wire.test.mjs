@@ -668,7 +668,7 @@ test('flow: what a requester that comes back had sent before and nobody began wi
   await all(2)
   end('again')
   await second.get(1)
-  await second.ask()
+  await second.when(() => second.settled.length === 1)
   assert.deepEqual(begun, ['0', 'again'])
   // The reply to what was asked on the other link is for that alone.
   assert.deepEqual(second.texts, [['again', '', 'reply again']])

@@ -9,7 +9,6 @@ const { code, makeError } = require('./errors.js')
 const { checkJob } = require('./packer.js')
 const { PushEnd } = require('./push_end.js')
 const { Slicer } = require('./slicer.js')
-const { begin } = require('./turn.js')
 
 /** Who asks (4 bytes), which request of its own (4), and what no worker can guess that was not asked (4): `src/engine/requests.rs`. */
 const TAG = 12
@@ -78,7 +77,6 @@ class Requests {
 
   /** Gives the replies that have come to those who wait for them. */
   serve () {
-    begin()
     const { slicer } = this
     for (let hasMore = true; hasMore && slicer.load(this.session.native.replies(slicer.array));) {
       hasMore = slicer.flag

@@ -9,6 +9,7 @@ const exit = require('./exit.js')
 const { checkJob } = require('./packer.js')
 const { PushEnd } = require('./push_end.js')
 const { Requests } = require('./requests.js')
+const { begin } = require('./turn.js')
 const { Unpacker } = require('./unpacker.js')
 
 /** Bits of what the engine asks us to look at (`src/engine/event.rs`). */
@@ -297,6 +298,7 @@ class Session {
   }
 
   look (bits) {
+    begin()
     // Replies first: what has come before the end of the pipe counts.
     if ((bits & REPLIES) !== 0) this.requests.serve()
     if ((bits & FAILURES) !== 0) this.requests.serveFailures()

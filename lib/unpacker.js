@@ -6,7 +6,6 @@
 
 const { randomBytes } = require('node:crypto')
 const { Slicer } = require('./slicer.js')
-const { begin } = require('./turn.js')
 
 /** The shared words (`src/engine/consumer.rs`): how many jobs were begun with, how many are done, whether to tell. */
 const BEGUN = 0
@@ -96,7 +95,6 @@ class Unpacker {
 
   /** Gives jobs to those who wait. */
   serve () {
-    begin()
     while (this.takers.length > 0) {
       const job = this.slice()
       if (job === undefined) return

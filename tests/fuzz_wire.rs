@@ -11,7 +11,7 @@ use zeropipe::{
     wire::{
         command::{self, Command, FlowCommand, MAX_COMMAND},
         decoder::Decoder,
-        flow::{Instance, Mark, Range},
+        flow::{self, Instance, Mark, Range},
         frame,
         handshake::{Handshake, Hello, Peer, SocketType},
         properties::Properties,
@@ -57,7 +57,7 @@ fn flow_command(random: &mut Random) -> Vec<u8> {
         2 => command::giving_back(&ranges),
         3 => command::nack(number, &text),
         4 => command::job(Mark { id: Some(random.word()), attempt: 1 + number as u32 }, Instance(7)),
-        _ => command::reject(number, &text[..text.floor_char_boundary(text.len() / 4)], &text),
+        _ => command::reject(number, flow::cut(&text, text.len() / 4), &text),
     }
 }
 

@@ -431,9 +431,8 @@ impl End for PullEnd {
 
     fn may_read(&self, link: &Link) -> bool {
         let mut state = self.state.borrow_mut();
-        // Who asks and does not listen is heard no more, or its replies would fill our memory; nor is a plain one that only waits for
-        // the last of its replies.
-        if self.replies() && (is_glutted(link) || !link.is_flow() && self.state.borrow().is_closing) {
+        // Who asks and does not listen is heard no more, or its replies would fill our memory.
+        if self.replies() && is_glutted(link) {
             return false;
         }
         // What has begun may go on: that is what makes room again. A zeropipe peer is held by its credit.
@@ -466,7 +465,15 @@ impl End for PullEnd {
                 link.grant.borrow_mut().recent += jobs as f64;
             }
         }
-        if has_jobs && !state.round.iter().any(|other| Rc::ptr_eq(other, link)) {
+        // One that asks on while it is waited for the last of its replies would be waited for for ever.
+        let is_too_late = state.is_closing && !link.is_flow();
+        if is_too_late {
+            while let Some(parcel) = link.inbox.borrow_mut().take(usize::MAX) {
+                link.peer.ledger().close(parcel.jobs as u64);
+            }
+            state.charge(link);
+        }
+        if has_jobs && !is_too_late && !state.round.iter().any(|other| Rc::ptr_eq(other, link)) {
             state.round.push_back(Rc::clone(link));
         }
         drop(state);

@@ -107,21 +107,21 @@ impl PushEnd {
 
     /// Gives what was handed over its place, and deals.
     fn take_in(&self) {
-        // In this order: what is abandoned by now was handed over before.
-        let abandoned = self.pipe.ports(self.side.pattern()).askers.take_abandoned();
         let mut books = self.open_books();
-        books.drop_abandoned(abandoned);
         if books.alarm.is_some_and(|alarm| alarm <= Instant::now()) {
             books.look_at_the_clock(Instant::now());
         }
         self.deal(books);
     }
 
-    /// The books, with all in them that threads have written by themselves or handed over.
+    /// The books, with all in them that threads have written by themselves, handed over, or given up.
     fn open_books(&self) -> RefMut<'_, Books> {
         let mut books = self.books.borrow_mut();
+        // In this order: what is abandoned by now was handed over before.
+        let abandoned = self.pipe.ports(self.side.pattern()).askers.take_abandoned();
         let incoming = self.port().incoming().as_mut().map(std::mem::take).unwrap_or_default();
         books.take_in(incoming);
+        books.drop_abandoned(abandoned);
         books
     }
 

@@ -125,7 +125,7 @@ impl User {
     pub async fn answer(&self, tag: Tag) -> Answer {
         self.until(|| {
             let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-            while let Some(replies) = self.asker.take() {
+            while let Some((replies, _)) = self.asker.take() {
                 let mut at = Place::default();
                 while let Some((reply, next)) = replies.job(at) {
                     let mut frames = reply.frames().map(|(bytes, _)| bytes.to_vec());
@@ -156,6 +156,7 @@ impl User {
             let number = self.taken.fetch_add(1, SeqCst);
             self.pipe.requests.pull.reply(&self.replier, &[number], reply);
         }
+        self.pipe.requests.pull.told();
         taken.jobs
     }
 
