@@ -86,6 +86,8 @@ export class RawAsker extends FlowPeer {
   resends = false
   #again = []
   #frames = []
+  /** What the messages count. */
+  #cost = 0
 
   constructor (peer, type = 'DEALER') {
     super(peer, type)
@@ -95,9 +97,10 @@ export class RawAsker extends FlowPeer {
     return this.messages.length - 1
   }
 
-  /** How many more requests may be sent. */
+  /** How many more requests may be sent: none once the bytes that are granted are reached. */
   get left () {
-    return (this.credits.at(-1)?.jobs ?? 0) - this.sent
+    const { jobs, bytes } = this.credits.at(-1) ?? { jobs: 0, bytes: 0 }
+    return this.#cost < bytes ? jobs - this.sent : 0
   }
 
   /** All numbers that a word was said of. */
@@ -113,6 +116,7 @@ export class RawAsker extends FlowPeer {
   /** Sends a message of these frames, whether it may or not. */
   put (...frames) {
     this.messages.push(frames)
+    this.#cost += frames.reduce((sum, frame) => sum + Buffer.byteLength(frame) + 64, -64)
     return this.send(job(...frames))
   }
 
