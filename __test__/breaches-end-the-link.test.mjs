@@ -217,9 +217,12 @@ for (const [what, bytes] of Object.entries(towardPull)) {
     assert.equal((await leftOrNot(bad, left))?.code, 'ERR_ZEROPIPE_PROTOCOL')
     await bad.closed
     release()
-    await good.when(() => good.left > 0)
-    await good.pushWhenGranted('good')
-    await good.when(() => good.acked.includes(1))
+    // What was granted before all handlers were busy may have been taken back meanwhile: then it comes back, and is sent again.
+    do {
+      await good.pushWhenGranted('good')
+      await good.when(() => good.settled.includes(good.sent))
+    } while (good.returned.includes(good.sent))
+    assert.deepEqual(good.acked, [good.sent])
     assert.ok(seen.includes('good'))
     assert.deepEqual(refusals.map(({ end, code, reason }) => [end, code, reason.length > 0]), [['pull', 'ERR_ZEROPIPE_PROTOCOL', true]])
     ending.abort(new Error('enough'))

@@ -21,12 +21,19 @@ const NEVER_IDLE = Uint32Array.of(0)
 /** Shared by every push that is accepted at once: nobody can tell them apart. */
 const ACCEPTED = Promise.resolve()
 
+function atEndOfTick (tick) {
+  process.nextTick(() => {
+    begin()
+    tick()
+  })
+}
+
 class Packer {
   /**
-   * `native` is open; `maxMessageSize` bounds a job. `idle` is the word that tells whether the engine is idle; `schedule(flush)` has
-   * `flush` called at the end of the tick; `refused(jobs)` gets back what a closed engine took no more.
+   * `native` is open; `maxMessageSize` bounds a job. `idle` is the word that tells whether the engine is idle; `schedule(tick)` has
+   * `tick` called at the end of the tick; `refused(jobs)` gets back what a closed engine took no more.
    */
-  constructor (native, maxMessageSize, { idle = NEVER_IDLE, schedule = process.nextTick, refused }) {
+  constructor (native, maxMessageSize, { idle = NEVER_IDLE, schedule = atEndOfTick, refused }) {
     this.native = native
     this.idle = idle
     this.schedule = schedule
@@ -44,7 +51,6 @@ class Packer {
     this.isScheduled = false
     this.tick = () => {
       this.isScheduled = false
-      begin()
       this.flush()
     }
     this.setRoom(native.room())

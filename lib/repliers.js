@@ -21,7 +21,7 @@ class Repliers extends Handlers {
     this.count = 0
     this.number = 0
     // The end of our own tick is when it is flushed, with whatever else is to be told then.
-    this.packer = new Packer(this.way(), session.options.maxMessageSize, { schedule: () => { this.packer.isScheduled = false; this.schedule() } })
+    this.packer = new Packer(this.way(), session.options.maxMessageSize, { schedule: () => this.schedule() })
   }
 
   /** Where the packer's slabs go. */
@@ -75,7 +75,7 @@ class Repliers extends Handlers {
 
   tell () {
     const hasReplies = this.count > 0
-    this.packer.flush()
+    this.packer.tick()
     return hasReplies
   }
 }

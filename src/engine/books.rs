@@ -112,8 +112,10 @@ impl Books {
         let lent = self.lent.take();
         if let (Some(link), Some(mut way)) = (&lent, incoming.way) {
             link.lent.set(false);
-            link.outbox.borrow_mut().put_first(way.shortcut.take_back());
-            link.wake();
+            if way.shortcut.has_rest() {
+                link.outbox.borrow_mut().put_first(way.shortcut.take_back());
+                link.wake();
+            }
         }
         for batch in incoming.written {
             let lot = self.accept(batch);
