@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -47,6 +47,8 @@ pub struct Consumer {
     /// See [`word`].
     pub words: Arc<[AtomicU32; word::COUNT]>,
     handle: Arc<dyn Handle>,
+    /// It was given what it waits for, and is to be woken.
+    is_called: AtomicBool,
     prefetch: Option<u64>,
     in_order: bool,
 }
@@ -150,6 +152,7 @@ impl Consumer {
         Self {
             tray: Mutex::new(tray),
             words: Arc::default(),
+            is_called: AtomicBool::new(false),
             handle,
             prefetch: prefetch.map(u64::from),
             in_order,
@@ -256,7 +259,15 @@ impl Consumer {
         if tray.hand.is_empty() && tray.ready.len() < 2 { None } else { tray.ready.pop_back() }
     }
 
-    /// Gives it jobs, unless it has gone away meanwhile.
+    /// Wakes it, if it was given what it waits for. A thread that is woken comes for its jobs at once: nothing it needs should be
+    /// locked any more.
+    pub(super) fn wake(&self) {
+        if self.is_called.swap(false, SeqCst) {
+            self.handle.raise(JOBS);
+        }
+    }
+
+    /// Gives it jobs, unless it has gone away meanwhile. See to it that it is woken.
     pub(super) fn give(&self, delivery: Delivery) -> Result<(), Delivery> {
         let mut tray = self.tray();
         match tray.mood {
@@ -265,7 +276,7 @@ impl Consumer {
             Mood::Waiting(slots) => {
                 tray.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32));
                 (tray.still_since, tray.has_stalled) = (Instant::now(), false);
-                self.handle.raise(JOBS);
+                self.is_called.store(true, SeqCst);
             }
         }
         tray.ready.push_back(delivery);

@@ -189,6 +189,8 @@ impl PullEnd {
             |link: &Rc<Link>| link.grant.borrow().left(link.inbox.borrow().received()) > 0 || !link.is_flow();
         let is_calm = self.replies() && is_lively && state.links.iter().all(may_go_on);
         self.port().is_calm.store(is_calm, SeqCst);
+        drop(state);
+        consumers.iter().for_each(|consumer| consumer.wake());
     }
 
     /// Deals jobs to consumers until there are no more of the one or the other.
