@@ -84,7 +84,7 @@ export declare class NativePipe {
   /** Whether the pipe keeps the process alive. */
   hold(hold: boolean): void
   /**
-   * Blocks until all jobs are with a peer, nobody is connected or so many milliseconds have passed; how many jobs are
+   * Blocks until all jobs are with a peer, nobody is connected (but this process itself) or so many milliseconds have passed; how many jobs are
    * with nobody then. For the very end of a process only.
    */
   flush(limit: number): number

@@ -66,6 +66,19 @@ impl Batch {
         Ok(Self { slab: Arc::new(slab), ends: Arc::new(ends), jobs, cost })
     }
 
+    /// Jobs of these frames.
+    #[cfg(test)]
+    pub fn of(jobs: &[&[&[u8]]]) -> Self {
+        let mut builder = Builder::default();
+        for frames in jobs {
+            for (index, bytes) in frames.iter().enumerate() {
+                builder.slab().extend_from_slice(bytes);
+                builder.end_frame(index + 1 < frames.len());
+            }
+        }
+        builder.take().expect("jobs")
+    }
+
     /// How many jobs.
     pub fn jobs(&self) -> usize {
         self.jobs

@@ -17,7 +17,7 @@ use user::User;
 use zeropipe::{
     batch::{Batch, Builder},
     config::{Config, Sites},
-    engine::{event::Side, requests::Tag},
+    engine::{event::Side, push_port::PushPort, requests::Tag},
 };
 
 /// Only catches what hangs.
@@ -41,6 +41,18 @@ fn requests(tags: &[Tag]) -> Batch {
         }
     }
     builder.take().expect("requests")
+}
+
+async fn until_nobody_is_waited_for(port: &PushPort) {
+    timeout(LONG, async {
+        while port.undelivered() > 0 {
+            port.look();
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{} requests that nobody waits for are waited for", port.undelivered()));
+    assert_eq!((port.waiting(), port.waiting_cost()), (0, 0));
 }
 
 /// What is abandoned as soon as it was sent may reach the engine in the middle of its work.
@@ -67,15 +79,7 @@ async fn a_request_that_is_abandoned_at_once_keeps_no_close_waiting() {
         askers.abandon(&many);
         port.look();
     }
-    timeout(LONG, async {
-        while port.undelivered() > 0 {
-            port.look();
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap_or_else(|_| panic!("{} requests that nobody waits for are waited for", port.undelivered()));
-    assert_eq!((port.waiting(), port.waiting_cost()), (0, 0));
+    until_nobody_is_waited_for(port).await;
     user.close().await;
 }
 
@@ -88,15 +92,7 @@ async fn requests_of_an_asker_that_leaves_at_once_keep_no_close_waiting() {
     port.send(requests(&(0..5_000).map(|number| user.tag(number)).collect::<Vec<_>>())).expect("it is open");
     user.pipe.requests.askers.leave(&user.asker);
     port.look();
-    timeout(LONG, async {
-        while port.undelivered() > 0 {
-            port.look();
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap_or_else(|_| panic!("{} requests that nobody waits for are waited for", port.undelivered()));
-    assert_eq!((port.waiting(), port.waiting_cost()), (0, 0));
+    until_nobody_is_waited_for(port).await;
     user.close().await;
 }
 

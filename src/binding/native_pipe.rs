@@ -134,12 +134,14 @@ impl NativePipe {
         self.seat.wake.hold(&env, hold)
     }
 
-    /// Blocks until all jobs are with a peer, nobody is connected or so many milliseconds have passed; how many jobs are
+    /// Blocks until all jobs are with a peer, nobody is connected (but this process itself) or so many milliseconds have passed; how many jobs are
     /// with nobody then. For the very end of a process only.
     #[napi(catch_unwind)]
     pub fn flush(&self, limit: f64) -> f64 {
-        let push = &self.seat.pipe.pipeline.push;
-        let is_written = wait_until(limit, || push.is_written() || push.peers.read().is_empty());
+        let ports = &self.seat.pipe.pipeline;
+        let push = &ports.push;
+        let is_in_vain = || push.peers.read().is_empty() || ports.talk_to_themselves();
+        let is_written = wait_until(limit, || push.is_written() || is_in_vain());
         if is_written && push.waiting() == 0 { 0.0 } else { push.undelivered() as f64 }
     }
 

@@ -305,18 +305,6 @@ impl Packed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Builder;
-
-    fn batch(jobs: &[&[&[u8]]]) -> Batch {
-        let mut builder = Builder::default();
-        for frames in jobs {
-            for (index, bytes) in frames.iter().enumerate() {
-                builder.slab().extend_from_slice(bytes);
-                builder.end_frame(index + 1 < frames.len());
-            }
-        }
-        builder.take().expect("jobs")
-    }
 
     fn sent(order: u64, cost: usize) -> Sent {
         Sent { ticket: Ticket { order, id: None, failures: 0 }, cost }
@@ -324,7 +312,7 @@ mod tests {
 
     fn filled() -> (Outbox, Vec<u8>) {
         let large = vec![9; 2 * LARGE];
-        let small = batch(&[&[b"one"], &[b"two", b"parts"], &[b""]]);
+        let small = Batch::of(&[&[b"one"], &[b"two", b"parts"], &[b""]]);
         let mut outbox = Outbox::default();
         let mut at = Place::default();
         let mut number = 0;
@@ -333,7 +321,7 @@ mod tests {
             (at, number) = (next, number + 1);
         }
         outbox.put_ping(b"\x04\x05\x04PING".to_vec());
-        outbox.put_large(batch(&[&[b"head", &large]]), Some(sent(number, 1)));
+        outbox.put_large(Batch::of(&[&[b"head", &large]]), Some(sent(number, 1)));
         outbox.put(small.job(Place::default()).expect("one").0, Some(sent(number + 1, 3)));
         let mut wire =
             b"\x00\x03one\x01\x03two\x00\x05parts\x00\x00\x04\x05\x04PING\x01\x04head\x02".to_vec();

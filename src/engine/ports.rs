@@ -14,12 +14,14 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// Whether nobody but this pipe's own pull end is connected to push.
+    pub fn talk_to_themselves(&self) -> bool {
+        let (peers, own) = (self.push.peers.read(), self.pull.instance.read());
+        own.is_some() && !peers.is_empty() && peers.iter().all(|peer| peer.instance == own)
+    }
+
     /// Whether what waits in push can only go to this pipe's own consumers, all of whom are busy.
     pub fn depend_on_themselves(&self) -> bool {
-        let (peers, own) = (self.push.peers.read(), self.pull.instance.read());
-        own.is_some()
-            && !peers.is_empty()
-            && peers.iter().all(|peer| peer.instance == own)
-            && self.pull.is_busy()
+        self.talk_to_themselves() && self.pull.is_busy()
     }
 }

@@ -123,17 +123,6 @@ fn reply_tag(job: Job<'_>) -> Result<Tag, Error> {
 mod tests {
     use super::*;
 
-    fn batch(jobs: &[&[&[u8]]]) -> Batch {
-        let mut builder = Builder::default();
-        for frames in jobs {
-            for (index, bytes) in frames.iter().enumerate() {
-                builder.slab().extend_from_slice(bytes);
-                builder.end_frame(index + 1 < frames.len());
-            }
-        }
-        builder.take().expect("jobs")
-    }
-
     fn tag_of(asker: u8, request: u8) -> Tag {
         [0, 0, 0, asker, 0, 0, 0, request, 9, 9, 9, 9]
     }
@@ -149,10 +138,10 @@ mod tests {
     fn each_asker_gets_its_own_replies_and_nobody_gets_one_twice() {
         let tags = [tag_of(1, 1), tag_of(2, 1), tag_of(1, 2)];
         let jobs: Vec<[&[u8]; 3]> = tags.iter().map(|tag| [&tag[..], b"", b"x"]).collect();
-        let all = batch(&jobs.iter().map(|job| &job[..]).collect::<Vec<_>>());
+        let all = Batch::of(&jobs.iter().map(|job| &job[..]).collect::<Vec<_>>());
         let mut requests = Requests::default();
         requests.open(&all, 10);
-        assert_eq!(answer(&mut requests, &batch(&[&jobs[2]])), (vec![12], vec![(1, 1)]));
+        assert_eq!(answer(&mut requests, &Batch::of(&[&jobs[2]])), (vec![12], vec![(1, 1)]));
         assert_eq!(answer(&mut requests, &all), (vec![10, 11], vec![(1, 1), (2, 1)]));
         assert_eq!(answer(&mut requests, &all), (vec![], vec![]));
     }
@@ -161,8 +150,9 @@ mod tests {
     fn replies_before_one_that_is_none_count() {
         let tag = tag_of(1, 1);
         let mut requests = Requests::default();
-        requests.open(&batch(&[&[&tag, b"", b"x"]]), 5);
-        let Answers { orders, sorted, sound } = requests.answer(&batch(&[&[&tag, b"", b"y"], &[b"none"]]));
+        requests.open(&Batch::of(&[&[&tag, b"", b"x"]]), 5);
+        let Answers { orders, sorted, sound } =
+            requests.answer(&Batch::of(&[&[&tag, b"", b"y"], &[b"none"]]));
         assert_eq!((orders, sorted.len(), sorted[0].1.jobs()), (vec![5], 1, 1));
         assert!(sound.is_err());
     }
@@ -171,7 +161,7 @@ mod tests {
     fn a_reply_without_its_envelope_is_a_violation() {
         let tag = tag_of(1, 1);
         for reply in [&[&tag[..], b"x"][..], &[&tag, b""], &[b"", b"x"], &[b"x"], &[&tag[..11], b"", b"x"]] {
-            assert!(Requests::default().answer(&batch(&[reply])).sound.is_err(), "{reply:?}");
+            assert!(Requests::default().answer(&Batch::of(&[reply])).sound.is_err(), "{reply:?}");
         }
     }
 }
