@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     event::{FAILURES, Handle, REPLIES},
-    requests::Tag,
+    requests::{Tag, asker_of},
 };
 use crate::batch::Batch;
 
@@ -118,9 +118,4 @@ impl Askers {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whose request it is.
-pub fn asker_of(tag: &Tag) -> u32 {
-    u32::from_be_bytes([tag[0], tag[1], tag[2], tag[3]])
 }

@@ -11,7 +11,8 @@ use super::{
     chance::jittered,
     event::Event,
     link::{Connection, End, Outcome},
-    transport::{self, BoxStream, Target},
+    stream::BoxStream,
+    transport::{self, Target},
 };
 use crate::{endpoint::Endpoint, error::Error};
 

@@ -28,7 +28,7 @@ use super::{
     inbox::Inbox,
     outbox::{Outbox, Sent},
     peer::Peer,
-    transport::{BoxStream, Writer},
+    stream::{BoxStream, Writer},
 };
 use crate::{
     config::Config,

@@ -11,7 +11,8 @@ use tokio::{
 use super::{
     event::Event,
     link::{Connection, End},
-    transport::{self, BoxStream},
+    stream::BoxStream,
+    transport,
 };
 use crate::{endpoint::Endpoint, error::Error};
 

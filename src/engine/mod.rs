@@ -4,7 +4,7 @@
 //! in its [`flight`], and all of it in the [`books`], until it is acknowledged. In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
 //! [`consumer`]; and back, from the [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`].
 //! Requests go the same ways ([`requests`]), and their replies back: from the [`ledger`] through the pusher's link to the [`asker`].
-//! An idle link may be written to by others: [`shortcut`] on a [`shared_stream`]. [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
+//! An idle link may be written to by others: [`shortcut`] on a [`stream`]. [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
 
 pub mod asker;
 mod books;
@@ -37,7 +37,7 @@ mod push_end;
 pub mod push_port;
 mod queue;
 pub mod requests;
-mod shared_stream;
 mod shortcut;
+mod stream;
 mod telling;
 mod transport;

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use super::asker::asker_of;
 use crate::{
     batch::{Batch, Builder, Job, Place},
     error::{Error, code},
@@ -98,6 +97,11 @@ fn sort(batch: &Batch, askers: &[Option<u32>]) -> Vec<(u32, Batch)> {
     }
     let take = |(asker, mut builder): (u32, Builder)| Some((asker, builder.take()?));
     builders.into_iter().filter_map(take).collect()
+}
+
+/// Whose request it is.
+pub fn asker_of(tag: &Tag) -> u32 {
+    u32::from_be_bytes([tag[0], tag[1], tag[2], tag[3]])
 }
 
 /// The tag of a request of ours.

@@ -6,7 +6,7 @@ use crate::{
     wire::frame,
 };
 
-use super::transport::Writer;
+use super::stream::Writer;
 
 /// More than this is the I/O thread's work: the socket might not take it at once.
 const MOST: usize = 16 * 1024;

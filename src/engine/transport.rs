@@ -6,44 +6,21 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream},
+    io::DuplexStream,
     net::{TcpListener, TcpStream, lookup_host},
     sync::{Notify, mpsc},
 };
 
-use super::shared_stream::SharedStream;
+use super::stream::{BoxStream, SharedStream};
 use crate::{
     endpoint::{Endpoint, Host},
     error::Error,
 };
-
-/// A connection of any kind.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin {
-    /// What another thread can write with, if there is such a thing.
-    fn writer(&self) -> Option<Writer> {
-        None
-    }
-}
-
-impl Stream for DuplexStream {}
-
-/// The write half of a connection, for any thread.
-pub type Writer = Arc<dyn TryWrite>;
-
-/// See [`Writer`].
-pub trait TryWrite: Send + Sync + std::fmt::Debug {
-    /// Writes what the system takes at once.
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
-}
-
-/// A connection of any kind, owned.
-pub type BoxStream = Box<dyn Stream>;
 
 /// How many connections the system may hold before we accept them: a thousand workers may start at once.
 const BACKLOG: i32 = 1024;

@@ -1,4 +1,5 @@
-//! A connection of the system's, whose write half other threads may use while the I/O thread does not (`shortcut.rs`).
+//! Connections of every kind behind one type; the write half of those of the system may be used by other threads while the I/O thread does
+//! not (`shortcut.rs`).
 
 use std::{
     io::{self, IoSlice},
@@ -10,13 +11,33 @@ use std::{
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpStream, tcp},
 };
 
-use super::transport::{Stream, TryWrite, Writer};
+/// A connection of any kind.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// What another thread can write with, if there is such a thing.
+    fn writer(&self) -> Option<Writer> {
+        None
+    }
+}
 
-/// See the module.
+impl Stream for DuplexStream {}
+
+/// The write half of a connection, for any thread.
+pub type Writer = Arc<dyn TryWrite>;
+
+/// See [`Writer`].
+pub trait TryWrite: Send + Sync + std::fmt::Debug {
+    /// Writes what the system takes at once.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+/// A connection of any kind, owned.
+pub type BoxStream = Box<dyn Stream>;
+
+/// A connection of the system's.
 pub struct SharedStream<R, W> {
     read: R,
     write: Arc<Half<W>>,
