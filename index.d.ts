@@ -99,7 +99,10 @@ export interface PipeOptions {
    * 64 MiB, at most 2 GiB - 1. A job never has more than 1,024 frames.
    */
   maxMessageSize?: number
-  /** Milliseconds to go on delivering at close and at exit. Default: until everything is delivered. */
+  /**
+   * Milliseconds to go on delivering, and waiting for replies, at close; and delivering at exit. Default: until everything is
+   * delivered and answered.
+   */
   linger?: number
   /**
    * How often a job may be tried before it is dead (event `dead`): default 20. An attempt is a worker that died with the job or
@@ -122,7 +125,7 @@ export interface PipeOptions {
   identity?: string
 }
 
-/** A connected peer. */
+/** A connected peer. What is said of a puller holds for a replier, what of a pusher for a requester. */
 export interface PeerStats {
   /** Where it is. */
   address: string
@@ -266,10 +269,16 @@ export interface Pipe {
    * the error of a handler comes here, with its `message` and its `code` (`ERR_ZEROPIPE_JOB_FAILED` if that is no string). A REP or
    * ROUTER of another library can do neither: choose a `timeout`.
    *
-   * Rejects with `ERR_ZEROPIPE_TIMEOUT` after `timeout` milliseconds (default: never), with `signal.reason`, with
+   * Rejects with `ERR_ZEROPIPE_TIMEOUT` after `timeout` milliseconds (0 to 2^31 - 1; default: never), with `signal.reason`, with
    * `ERR_ZEROPIPE_CLOSED` if the pipe is closed before the reply has come, with `ERR_ZEROPIPE_JOB_FAILED` if `maxAttempts` workers
-   * have died, or as `push` does. A request that nobody waits for any more is not sent to a worker; one that has begun is not stopped.
-   * One that is open keeps the process alive.
+   * have died, or as `push` does. Of a handler's error the first 1,024 bytes of the message and 255 of the code come here. A reply
+   * that is none (as `undefined`), or is over the replier's `maxMessageSize`, rejects with `ERR_ZEROPIPE_INVALID_JOB` or
+   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`; give both ends the same limit: one over ours ends the connection, again and again until
+   * `maxAttempts`.
+   *
+   * A request that nobody waits for any more is not sent to a worker; one that has begun is not stopped. One that is open keeps
+   * the process alive, whatever `linger` says: choose a `timeout`. Its bytes are taken at once while the end is open and has room; else
+   * don't change them before it has settled.
    *
    * On the wire it is the message of a DEALER with an envelope of two frames (RFC 28, section "REQ": an address, by which
    * replies are told apart, and the empty delimiter), so REP and ROUTER peers of any ZeroMQ fit. Those two frames count: 140 bytes and
@@ -341,7 +350,7 @@ export interface Pipe {
  *
  * @example
  * const jobs = pipe('tcp://*:7777')
- * const results = pipe({ pull: { bind: 'tcp://*:7778' }, highWaterMark: { messages: 1000 } })
+ * const results = pipe({ pull: { bind: 'tcp://*:7779' }, highWaterMark: { messages: 1000 } })
  */
 export function pipe (options?: string | PipeOptions): Pipe
 

@@ -1,8 +1,9 @@
 'use strict'
 
 // Contents: the default pipe, its members by name, and pipe() for more. The path of a job out: lib/pipe.js (push) ->
-// lib/session.js -> lib/packer.js -> src/binding/push_end.rs. In: src/binding/pull_end.rs -> lib/unpacker.js ->
-// lib/loop.js or lib/handlers.js.
+// lib/session.js -> lib/push_end.js -> lib/packer.js -> src/binding/push_end.rs. In: src/binding/pull_end.rs ->
+// lib/unpacker.js -> lib/loop.js or lib/handlers.js. A request: lib/requests.js -> lib/push_end.js; its reply:
+// lib/repliers.js -> lib/packer.js.
 
 const { defaultPipe, pipe } = require('./lib/pipe.js')
 

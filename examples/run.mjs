@@ -12,8 +12,8 @@ import { fileURLToPath } from 'node:url'
 export function runner (url, { command: [command, ...options] = [process.execPath], env = process.env } = {}) {
   return function run (file, ...args) {
     const child = spawn(command, [...options, fileURLToPath(new URL(file, url)), ...args.map(String)], { env, stdio: ['ignore', 'pipe', 'inherit'] })
-    const kill = () => child.kill()
-    process.once('exit', kill) // none outlives a demo that fails
+    const end = () => child.kill()
+    process.once('exit', end) // none outlives a demo that fails
     const printed = []
     const waiting = []
     const tell = () => {
@@ -28,7 +28,7 @@ export function runner (url, { command: [command, ...options] = [process.execPat
       tell()
     })
     // Not 'exit', after which there may still be something to print.
-    const ended = once(child, 'close').finally(() => process.off('exit', kill)).then(([code, signal]) => {
+    const ended = once(child, 'close').finally(() => process.off('exit', end)).then(([code, signal]) => {
       if (code !== 0) throw new Error(`${file} ended with ${signal ?? code}`)
     })
     ended.catch(() => {}) // whoever waits for it is told

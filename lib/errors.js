@@ -1,6 +1,8 @@
 'use strict'
 
-/** Every code of ours that can reach a user; the README's table lists them. */
+const { isNativeError } = require('node:util/types')
+
+/** The codes of ours that are given here; the engine has more (`src/error.rs`). */
 const code = Object.freeze({
   CLOSED: 'ERR_ZEROPIPE_CLOSED',
   INVALID_ENDPOINT: 'ERR_ZEROPIPE_INVALID_ENDPOINT',
@@ -20,10 +22,10 @@ function makeError (code, text) {
 
 /** What helps where the system's own words don't: an address that is in use, by the end that was to be bound there. */
 const cures = {
-  push: 'another process pushes here; let the worker bind: pipe({ push: { connect }, pull: { bind } })',
-  pull: 'another process pulls here; let it be one, or the pusher bind: pipe({ push: { bind }, pull: { connect } })',
-  request: 'another process requests here; let the worker bind: pipe({ request: { connect }, reply: { bind } })',
-  reply: 'another process replies here; let the requester bind: pipe({ request: { bind }, reply: { connect } })'
+  push: 'somebody else listens here; let the worker bind: pipe({ push: { connect }, pull: { bind } })',
+  pull: 'somebody else listens here; let the pusher bind: pipe({ push: { bind }, pull: { connect } })',
+  request: 'somebody else listens here; let the worker bind: pipe({ request: { connect }, reply: { bind } })',
+  reply: 'somebody else listens here; let the requester bind: pipe({ request: { bind }, reply: { connect } })'
 }
 
 /** An error that the engine told, about an end if it was to be opened. */
@@ -31,10 +33,13 @@ function fromEngine ({ code, text }, end) {
   return makeError(code, code === 'EADDRINUSE' && end !== undefined ? `${text} (${cures[end]})` : text)
 }
 
+/** Of any realm, as test runners have some. */
+const isError = thrown => thrown instanceof Error || isNativeError(thrown)
+
 /** What is said of anything that was thrown, which may be anything. */
 function messageOf (thrown) {
   try {
-    return String(thrown instanceof Error ? thrown.message : thrown)
+    return String(isError(thrown) ? thrown.message : thrown)
   } catch {
     return 'no reason that can be told'
   }
@@ -43,7 +48,7 @@ function messageOf (thrown) {
 /** The code of what was thrown, if it has one that is a string. */
 function codeOf (thrown) {
   try {
-    return thrown instanceof Error && typeof thrown.code === 'string' ? thrown.code : ''
+    return isError(thrown) && typeof thrown.code === 'string' ? thrown.code : ''
   } catch {
     return ''
   }

@@ -68,6 +68,18 @@ function complain (session, ifAlone) {
     'the process stays until all is delivered: bound that with the option linger (milliseconds)')
 }
 
+/** The same for requests that nobody is there to answer. */
+function patienceWithRequests (session) {
+  return setTimeout(() => {
+    const { count: open } = session.requests
+    if (session.native.stats().request.peers.length > 0 || open === 0 || hasWarned) return
+    hasWarned = true
+    warn('ZEROPIPE_WAITING',
+      `${open} ${open === 1 ? 'request' : 'requests'} waiting for a replier to connect (${session.options.address}); ` +
+      'the process stays until all are answered: bound that with the option timeout of request (milliseconds)')
+  }, PATIENCE).unref()
+}
+
 /** The process ends now: what connected peers can take, or are to be told, in a moment is still theirs. */
 function flushAll (exitCode) {
   const until = performance.now() + MOST_AT_EXIT
@@ -84,4 +96,4 @@ function flushAll (exitCode) {
   }
 }
 
-module.exports = { watch, unwatch, patience: startPatience }
+module.exports = { watch, unwatch, patience: startPatience, patienceWithRequests }

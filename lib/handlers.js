@@ -53,6 +53,8 @@ class Handlers {
 
   /** Runs until the pipe is closed or the signal aborts; then the handlers that run may finish. */
   async start () {
+    // It may have been aborted after its caller had looked, and before we listened.
+    this.signal?.throwIfAborted()
     this.unpacker = this.session.join(this, this.side, this.prefetch, false)
     if (this.unpacker === null) this.isOver = true
     this.session.hold()
@@ -88,7 +90,9 @@ class Handlers {
         return
       }
       this.run(entry)
+      if (isDue()) this.pause()
     }
+    if (this.isPausing) return
     this.stopWaiting()
     if (this.isOver && this.running === 0) this.resolve()
   }
@@ -137,8 +141,8 @@ class Handlers {
     } catch (error) {
       this.failed(entry, error)
     }
-    if (isDue()) await nextTurn()
     this.running--
+    if (!this.isPausing && isDue()) this.pause()
     this.goOn()
   }
 

@@ -99,7 +99,7 @@ function makePipe (readOptions, makeNative) {
   function dead (event) {
     if (events.emit('dead', event)) return
     const why = messageOf(event.error)
-    warn('ZEROPIPE_DEAD', `job ${event.id} is dead after ${event.attempt} attempts: ${why}`)
+    warn('ZEROPIPE_DEAD', `job ${event.id} is dead after ${event.attempt} ${event.attempt === 1 ? 'attempt' : 'attempts'}: ${why}`)
   }
 
   /** In a tick of its own: a listener that throws must not stop the handlers. */

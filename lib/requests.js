@@ -6,6 +6,7 @@
 const { randomFillSync } = require('node:crypto')
 const { onAbort } = require('./abort.js')
 const { code, makeError } = require('./errors.js')
+const { patienceWithRequests } = require('./exit.js')
 const { checkJob } = require('./packer.js')
 const { PushEnd } = require('./push_end.js')
 const { Slicer } = require('./slicer.js')
@@ -39,9 +40,11 @@ class Requests {
     /** How many are open, and whether they keep the process alive. */
     this.count = 0
     this.isHeld = false
+    this.patience = undefined
     this.tick = () => {
       if (this.count > 0 || !this.isHeld) return
       this.isHeld = false
+      clearTimeout(this.patience)
       this.session.release()
     }
   }
@@ -61,7 +64,10 @@ class Requests {
       if (this.count++ === 0 && !this.isHeld) this.hold()
       if (timeout !== undefined) request.timer = setTimeout(() => this.abandon(number, secret, timedOut(timeout)), timeout)
       if (signal !== undefined) request.forget = onAbort(signal, reason => this.abandon(number, secret, reason))
-      if (checked !== undefined) this.end.push(checked).catch(error => this.close(number, secret)?.reject(error))
+      if (checked !== undefined) {
+        // Once it is taken, its bytes are ours.
+        this.end.push(checked).then(() => { request.checked = undefined }, error => this.close(number, secret)?.reject(error))
+      }
     })
   }
 
@@ -130,6 +136,7 @@ class Requests {
 
   hold () {
     this.isHeld = true
+    this.patience = patienceWithRequests(this.session)
     this.session.hold()
   }
 

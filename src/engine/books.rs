@@ -122,7 +122,7 @@ impl Books {
             // The end of a link takes back what it has lent: so there is one.
             let Some(link) = &lent else { continue };
             let mut flight = link.flight.borrow_mut();
-            let id = flight.mark(lot.ticket, || self.next_id).0;
+            let id = flight.next_id();
             flight.push(lot, id, Instant::now());
         }
         for batch in incoming.batches {
@@ -153,7 +153,7 @@ impl Books {
             return None;
         }
         let flight = link.flight.borrow();
-        let writer = link.writer.borrow().clone().filter(|_| flight.is_in_a_row())?;
+        let writer = link.writer.borrow().clone()?;
         let room = self.pipe.config.max_waiting_jobs.saturating_sub(self.port().in_flight()) as u64;
         let room_cost =
             self.pipe.config.max_waiting_bytes.saturating_sub(self.port().in_flight_cost()) as u64;
@@ -164,7 +164,7 @@ impl Books {
         Some(Way {
             shortcut,
             peer: Arc::clone(&link.peer),
-            jobs: flight.credit().min(room),
+            jobs: flight.credit().min(room).min(flight.in_a_row()),
             cost: flight.credit_cost().min(room_cost),
         })
     }
@@ -240,6 +240,8 @@ impl Books {
                     failures.into_iter().for_each(|failure| self.askers().fail(failure));
                 }
             }
+            // Without a reply it is no answer: the request goes on waiting for one.
+            Settled::Lapsed(_) if self.pattern == Pattern::Requests => {}
             Settled::Lapsed(lot) => lot.singles().for_each(|lot| self.done_late(link, lot.ticket.order)),
         }
     }

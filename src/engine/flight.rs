@@ -108,9 +108,14 @@ impl Flight {
         (id, (!is_expected).then_some(Mark { id: Some(id), attempt: ticket.failures + 1 }))
     }
 
-    /// Whether the peer expects new jobs as they come, so that it need not be told anything of them.
-    pub fn is_in_a_row(&self) -> bool {
-        self.expected_id == Some(self.next_id) && self.ids >= FEW_IDS
+    /// How many new jobs the peer expects as they come, so that it need not be told anything of them.
+    pub fn in_a_row(&self) -> u64 {
+        if self.expected_id == Some(self.next_id) { self.ids } else { 0 }
+    }
+
+    /// The sequence number of the next of those.
+    pub fn next_id(&self) -> u64 {
+        self.next_id
     }
 
     /// Notes jobs that are sent now, the first of which has that sequence number.

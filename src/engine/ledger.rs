@@ -15,6 +15,8 @@ pub struct Ledger {
     nacks: Vec<(u64, String)>,
     rejects: Vec<Reject>,
     replies: Vec<Batch>,
+    /// Replies were made since somebody asked.
+    has_replied: bool,
     /// The way for replies when nothing else is on its way.
     pub(super) shortcut: Shortcut,
     /// Received and not settled.
@@ -75,12 +77,18 @@ impl Ledger {
 
     /// These replies are to be sent, before anything is told of what they answer. Whether they are on their way.
     pub fn reply(&mut self, replies: Batch) -> bool {
+        self.has_replied = true;
         // Not past those that wait.
         if self.replies.is_empty() && self.shortcut.is_open(&replies) {
             return self.shortcut.write(&replies);
         }
         self.replies.push(replies);
         false
+    }
+
+    /// Whether replies were made since this was asked before.
+    pub fn has_replied(&mut self) -> bool {
+        std::mem::take(&mut self.has_replied)
     }
 
     /// Whether there are replies that are not on their way.

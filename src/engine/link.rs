@@ -141,7 +141,7 @@ pub struct Link {
     answered: Cell<u64>,
     /// What other threads may be lent to write with while there is nothing to be written.
     pub writer: RefCell<Option<Writer>>,
-    /// Whether it is lent; the end's own note.
+    /// Whether it is lent: then the end is told before the link writes.
     pub lent: Cell<bool>,
     /// Bytes that a large job which is arriving may grow to.
     pub arriving: Cell<usize>,
@@ -286,7 +286,7 @@ pub struct Connection {
     decoder: Decoder,
     heartbeat: Heartbeat,
     timer: Pin<Box<Sleep>>,
-    /// Jobs were written that the peer may not have read yet: then it may be full, and its silence is no death. Only the
+    /// Jobs or replies were written that the peer may not have read yet: then it may be full, and its silence is no death. Only the
     /// PONG to a PING behind the last of them shows that it has; other bytes it may send without reading.
     unread: bool,
     /// Jobs were written since the last PING left.
@@ -428,8 +428,8 @@ impl Connection {
     fn step(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
         loop {
             if let Err(why) = self.write(cx) {
-                // A peer that has just ended in order has told before what it owes us.
-                while self.link.is_flow() && self.read(cx)? {}
+                // A peer that has just ended in order has told before what it owes us: words, or replies.
+                while (self.link.is_flow() || self.end.side() == Side::Request) && self.read(cx)? {}
                 return Err(why);
             }
             let read = self.read(cx)?;
@@ -606,6 +606,9 @@ impl Connection {
     }
 
     fn beat(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
+        if !self.link.is_flow() && self.link.peer.ledger().has_replied() {
+            (self.unread, self.unasked) = (true, true);
+        }
         loop {
             let due = self.heartbeat.due();
             if due != self.timer.deadline() {

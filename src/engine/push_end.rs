@@ -81,6 +81,7 @@ impl PushEnd {
 
     /// Ends every connection and gives up what was not delivered: how many jobs that is.
     pub fn close(&self) -> u64 {
+        drop(self.open_books());
         self.port().incoming().take();
         let empty = Books::new(Arc::clone(&self.pipe), self.side.pattern(), self.instance);
         let books = self.books.replace(empty);
@@ -204,8 +205,8 @@ impl End for PushEnd {
         let mut books = self.open_books();
         let mut inbox = link.inbox.borrow_mut();
         let mut answered = Ok(());
-        while let Some(replies) = inbox.take(usize::MAX) {
-            answered = answered.and(books.answer(link, &replies.batch));
+        while let (Ok(()), Some(replies)) = (&answered, inbox.take(usize::MAX)) {
+            answered = books.answer(link, &replies.batch);
         }
         drop(inbox);
         self.deal(books);

@@ -69,7 +69,9 @@ impl Incoming {
     /// Writes jobs, if there is a way for them; whether that was all of it.
     fn write(&mut self, batch: &Batch) -> Option<bool> {
         let (jobs, cost) = (batch.jobs() as u64, batch.cost() as u64);
-        let is_free = |way: &&mut Way| way.jobs >= jobs && way.cost > 0 && way.shortcut.is_open(batch);
+        // As whoever deals: the last job may overshoot what is granted, none may begin beyond it.
+        let is_granted = |way: &Way| way.jobs >= jobs && (way.cost >= cost || jobs == 1 && way.cost > 0);
+        let is_free = |way: &&mut Way| is_granted(way) && way.shortcut.is_open(batch);
         let way = self.way.as_mut().filter(|_| self.batches.is_empty()).filter(is_free)?;
         (way.jobs, way.cost) = (way.jobs - jobs, way.cost.saturating_sub(cost));
         way.peer.sent(batch.jobs());

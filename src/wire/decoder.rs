@@ -16,7 +16,7 @@ use crate::{
     error::{Error, code},
 };
 
-/// The most frames a batch gathers: what JavaScript has room for (`lib/unpacker.js`).
+/// The most frames a batch gathers: what JavaScript has room for (`lib/slicer.js`).
 pub const MAX_BATCH_FRAMES: usize = 4096;
 
 /// The state of the incoming half of a connection.
