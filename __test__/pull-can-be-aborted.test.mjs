@@ -113,3 +113,17 @@ test('every form of pull can be aborted', limit, async t => {
   controller.abort()
   await assert.rejects(handling, { name: 'AbortError' })
 })
+
+for (const form of ['pull', 'reply']) {
+  test(`${form} with a handler can be aborted at any moment after the call`, limit, async t => {
+    for (let ticks = 0; ticks < 8; ticks++) {
+      const pipe = open(t, { [form]: { bind: inprocPlace() } })
+      await pipe.ready()
+      const controller = new AbortController()
+      const handling = pipe[form](() => 'reply', { signal: controller.signal })
+      for (let tick = 0; tick < ticks; tick++) await null
+      controller.abort(new Error('enough'))
+      await assert.rejects(handling, /enough/)
+    }
+  })
+}

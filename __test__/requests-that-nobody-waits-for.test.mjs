@@ -523,3 +523,14 @@ test('a thread that ends leaves its open requests to nobody', limit, async t => 
   `, { ZEROPIPE_ENDPOINT: address })
   assert.deepEqual(said, ['begun kept', 'got kept'])
 })
+
+test('a process whose requests nobody is there to answer says so once', limit, async t => {
+  const { child, said } = program(t, `
+    import { pipe } from 'zeropipe'
+    process.on('warning', ({ code, message }) => console.log('warning', code, message))
+    const one = pipe(${JSON.stringify(ipcPlace())})
+    for (const text of ['a', 'b']) one.request(text)
+  `)
+  await said('warning ZEROPIPE_WAITING 2 requests waiting for a replier to connect')
+  child.kill('SIGKILL')
+})
