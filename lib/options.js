@@ -112,6 +112,8 @@ function pipeOptions (given) {
   if (typeof identity !== 'string' || Buffer.byteLength(identity) > 255) {
     throw invalid('identity', identity, 'a string of at most 255 bytes')
   }
+  const maxAttempts = number('maxAttempts', options.maxAttempts, DEFAULTS.maxAttempts, 1, 2 ** 31)
+  const maxMessageSize = number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE)
   const isWhole = address !== undefined || Object.keys(ENDS).every(end => options[end] === undefined)
   const ends = isWhole ? wholeSites(address) : givenSites(options)
   return {
@@ -121,8 +123,8 @@ function pipeOptions (given) {
     isSingle: isWhole,
     address: address ?? [...new Set(Object.values(ends).flatMap(({ bind, connect }) => [...bind, ...connect]))].join(', '),
     linger: number('linger', options.linger, DEFAULTS.linger, 0, Infinity, false),
-    maxAttempts: number('maxAttempts', options.maxAttempts, DEFAULTS.maxAttempts, 1, 2 ** 31),
-    maxMessageSize: number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE),
+    maxAttempts,
+    maxMessageSize,
     native: {
       pushBind: ends.push.bind,
       pushConnect: ends.push.connect,
@@ -134,8 +136,8 @@ function pipeOptions (given) {
       replyConnect: ends.reply.connect,
       maxWaitingJobs: number('highWaterMark.messages', highWaterMark.messages, DEFAULTS.highWaterMark.messages, 1, 2 ** 32),
       maxWaitingBytes: number('highWaterMark.bytes', highWaterMark.bytes, DEFAULTS.highWaterMark.bytes, 1, 2 ** 48),
-      maxMessageSize: number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE),
-      maxAttempts: number('maxAttempts', options.maxAttempts, DEFAULTS.maxAttempts, 1, 2 ** 31),
+      maxMessageSize,
+      maxAttempts,
       ackTimeout: number('ackTimeout', options.ackTimeout, DEFAULTS.ackTimeout, 1, Infinity, false),
       // For measurements of what acknowledgement costs: nobody else would want to go without.
       flow: process.env.ZEROPIPE_FLOW !== 'off',

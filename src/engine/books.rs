@@ -13,20 +13,17 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    asker::{Askers, Failure},
     chance::jittered,
     event::{Callback, Event, Pattern, ROOM, Tally},
     flight::Settled,
     link::Link,
     pipe::Pipe,
-    push_port::{Incoming, PushPort, Way},
+    push_port::PushPort,
     queue::{Lot, Queue, Ticket},
-    requests::{self, Answers, Requests, Tag},
-    shortcut::Shortcut,
+    requests::Requests,
 };
 use crate::{
     batch::{Batch, Job},
-    error::{Error, code},
     wire::flow::Instance,
 };
 
@@ -44,7 +41,7 @@ pub struct Books {
     pub(super) pattern: Pattern,
     pub(super) instance: Instance,
     /// Of a request end: the jobs that somebody waits for the reply to. They are delivered when it has come.
-    requests: Requests,
+    pub(super) requests: Requests,
     /// Those whose turn it is as soon as a peer has room.
     pub(super) queue: Queue,
     /// Those that may only travel alone.
@@ -57,7 +54,7 @@ pub struct Books {
     pub(super) undelivered: usize,
     pub(super) links: Vec<Rc<Link>>,
     /// The one that threads may write to by themselves.
-    lent: Option<Rc<Link>>,
+    pub(super) lent: Option<Rc<Link>>,
     /// The peers that can take a job now, the one whose turn it is first.
     pub(super) round: VecDeque<Rc<Link>>,
     pub(super) drains: Vec<Drain>,
@@ -103,35 +100,8 @@ impl Books {
         &self.pipe.ports(self.pattern).push
     }
 
-    fn askers(&self) -> &Askers {
-        &self.pipe.ports(self.pattern).askers
-    }
-
-    /// Gives what was handed over its place. The way to the link that had lent it is closed by that.
-    pub(super) fn take_in(&mut self, incoming: Incoming) {
-        let lent = self.lent.take();
-        if let (Some(link), Some(mut way)) = (&lent, incoming.way) {
-            link.lent.set(false);
-            if way.shortcut.has_rest() {
-                link.outbox.borrow_mut().put_first(way.shortcut.take_back());
-                link.wake();
-            }
-        }
-        for batch in incoming.written {
-            let lot = self.accept(batch);
-            // The end of a link takes back what it has lent: so there is one.
-            let Some(link) = &lent else { continue };
-            let mut flight = link.flight.borrow_mut();
-            let id = flight.next_id();
-            flight.push(lot, id, Instant::now());
-        }
-        for batch in incoming.batches {
-            let lot = self.accept(batch);
-            self.queue.push_back(lot);
-        }
-    }
-
-    fn accept(&mut self, batch: Batch) -> Lot {
+    /// Gives jobs that were handed over their place.
+    pub(super) fn accept(&mut self, batch: Batch) -> Lot {
         let ticket = Ticket { order: self.next_order, id: None, failures: 0 };
         if self.pattern == Pattern::Requests {
             self.requests.open(&batch, ticket.order);
@@ -139,34 +109,6 @@ impl Books {
         self.next_order += batch.jobs() as u64;
         self.undelivered += batch.jobs();
         Lot::new(batch, ticket)
-    }
-
-    /// The way to a peer that threads may write to by themselves: the only one there is, with nothing on its way to it. Requests
-    /// alone, which leave a tick at a time: of what is pushed, more goes together if it doesn't leave at once.
-    pub(super) fn way(&mut self) -> Option<Way> {
-        let [link] = &self.links[..] else { return None };
-        let is_idle =
-            self.queue.jobs() == 0 && self.lone.jobs() == 0 && link.outbox.borrow().unwritten() == 0;
-        let is_fit =
-            self.pattern == Pattern::Requests && link.is_flow() && self.pipe.config.ack_timeout.is_none();
-        if !(is_idle && is_fit && self.can_take(link)) {
-            return None;
-        }
-        let flight = link.flight.borrow();
-        let writer = link.writer.borrow().clone()?;
-        let room = self.pipe.config.max_waiting_jobs.saturating_sub(self.port().in_flight()) as u64;
-        let room_cost =
-            self.pipe.config.max_waiting_bytes.saturating_sub(self.port().in_flight_cost()) as u64;
-        let mut shortcut = Shortcut::default();
-        shortcut.lend(writer);
-        link.lent.set(true);
-        self.lent = Some(Rc::clone(link));
-        Some(Way {
-            shortcut,
-            peer: Arc::clone(&link.peer),
-            jobs: flight.credit().min(room).min(flight.in_a_row()),
-            cost: flight.credit_cost().min(room_cost),
-        })
     }
 
     /// How many jobs of lower order are not delivered.
@@ -190,7 +132,7 @@ impl Books {
     }
 
     /// They are no more: settled, or lost with the link.
-    fn land(&self, jobs: usize, cost: usize) {
+    pub(super) fn land(&self, jobs: usize, cost: usize) {
         let port = self.port();
         port.in_flight.fetch_sub(jobs, SeqCst);
         port.in_flight_cost.fetch_sub(cost, SeqCst);
@@ -220,7 +162,7 @@ impl Books {
     }
 
     /// Nobody needs to care for them any more.
-    fn deliver(&mut self, jobs: usize, before: impl Fn(u64) -> usize) {
+    pub(super) fn deliver(&mut self, jobs: usize, before: impl Fn(u64) -> usize) {
         self.undelivered -= jobs;
         self.port().undelivered.fetch_sub(jobs, SeqCst);
         self.drains.iter_mut().for_each(|drain| drain.left -= before(drain.before));
@@ -235,9 +177,7 @@ impl Books {
                 self.count_done(link, lot.jobs());
                 self.forget(lot.jobs(), |order| lot.jobs_before(order));
                 if self.pattern == Pattern::Requests {
-                    let failures =
-                        self.close(&lot, code::JOB_FAILED, "a worker is done with it and has not replied");
-                    failures.into_iter().for_each(|failure| self.askers().fail(failure));
+                    self.fail(&lot, "a worker is done with it and has not replied");
                 }
             }
             // Without a reply it is no answer: the request goes on waiting for one.
@@ -254,7 +194,7 @@ impl Books {
     }
 
     /// Takes a job out of the line, if it waits there.
-    fn withdraw(&mut self, order: u64) -> Option<Lot> {
+    pub(super) fn withdraw(&mut self, order: u64) -> Option<Lot> {
         let delayed = self.delayed.keys().find(|(_, other)| *other == order).copied();
         let lot = match delayed.and_then(|key| self.delayed.remove(&key)) {
             Some(lot) => lot,
@@ -262,80 +202,6 @@ impl Books {
         };
         self.leave_line(lot.jobs(), lot.cost());
         Some(lot)
-    }
-
-    /// Replies have come. Those before one that is none count all the same.
-    pub(super) fn answer(&mut self, link: &Link, replies: &Batch) -> Result<(), Error> {
-        let Answers { orders, sorted, sound } = self.requests.answer(replies);
-        self.count_answered(link, orders.len());
-        for order in orders {
-            // It may wait for another peer by now.
-            self.withdraw(order);
-            self.answered(order);
-        }
-        sorted.into_iter().for_each(|(asker, replies)| self.askers().deliver(asker, replies));
-        sound
-    }
-
-    /// Nobody waits for its reply any more.
-    fn answered(&mut self, order: u64) {
-        self.deliver(1, |before| usize::from(order < before));
-    }
-
-    /// Before those who wait for it are told.
-    fn count_answered(&self, link: &Link, requests: usize) {
-        link.peer.count_done(requests);
-        self.port().done.fetch_add(requests as u64, Relaxed);
-    }
-
-    /// A peer has refused jobs for good: that is its answer.
-    pub(super) fn rejected(&mut self, link: &Link, settled: Settled, code: &str, text: &str) {
-        let lot = match settled {
-            Settled::Own(lot) => {
-                self.land(lot.jobs(), lot.cost());
-                lot
-            }
-            Settled::Lapsed(lot) => lot,
-        };
-        for failure in self.close(&lot, code, text) {
-            self.count_answered(link, 1);
-            self.askers().fail(failure);
-        }
-    }
-
-    /// There will be no reply to these: what is to be told to those who wait for it.
-    fn close(&mut self, lot: &Lot, code: &str, text: &str) -> Vec<Failure> {
-        let mut failures = Vec::new();
-        for (request, _) in lot.iter() {
-            let Some(tag) = requests::tag(request) else { continue };
-            let Some(order) = self.requests.close(&tag) else { continue };
-            self.withdraw(order);
-            self.answered(order);
-            failures.push(Failure { tag, code: code.into(), text: text.into() });
-        }
-        failures
-    }
-
-    /// Those whose reply nobody waits for any more leave the line: some requests, and all of some askers.
-    pub(super) fn drop_abandoned(&mut self, (mut tags, askers): (Vec<Tag>, Vec<u32>)) {
-        tags.extend(askers.into_iter().flat_map(|asker| self.requests.of(asker)));
-        for tag in tags {
-            if let Some(order) = self.requests.close(&tag) {
-                self.withdraw(order);
-                self.answered(order);
-            }
-        }
-    }
-
-    /// Of jobs that come back from a peer, those that are still to be done; a request that nobody waits for is not.
-    fn wanted(&mut self, lot: Lot) -> Vec<Lot> {
-        match self.pattern {
-            Pattern::Pipeline => vec![lot],
-            Pattern::Requests => lot
-                .singles()
-                .filter(|lot| lot.first().is_some_and(|job| self.requests.is_open(job)))
-                .collect(),
-        }
     }
 
     /// Before those who wait for it are told. A request is not done before its reply has come.
@@ -397,9 +263,7 @@ impl Books {
     /// Gives jobs up, and says so.
     fn bury(&mut self, lot: &Lot, reason: &str) {
         if self.pattern == Pattern::Requests {
-            let failures = self.close(lot, code::JOB_FAILED, reason);
-            self.port().dead.fetch_add(failures.len() as u64, Relaxed);
-            return failures.into_iter().for_each(|failure| self.askers().fail(failure));
+            return self.fail(lot, reason);
         }
         self.port().dead.fetch_add(lot.jobs() as u64, Relaxed);
         for lot in lot.clone().singles() {

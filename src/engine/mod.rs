@@ -1,11 +1,12 @@
 //! Everything that happens behind `push` and `pull`, on one I/O thread: the only floor that knows tokio.
 //!
 //! Out: [`push_port`] -> [`push_end`] -> [`queue`] -> [`dispatch`] -> [`outbox`] -> [`link`]; what was sent to a zeropipe peer stays
-//! in its [`flight`], and all of it in the [`books`], until it is acknowledged. In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
+//! in its [`flight`], and all of it in the [`books`], until it is acknowledged (or, by [`answers`], replied to). In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
 //! [`consumer`]; and back, from the [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`].
 //! Requests go the same ways ([`requests`]), and their replies back: from the [`ledger`] through the pusher's link to the [`asker`].
-//! An idle link may be written to by others: [`shortcut`] on a [`stream`]. [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
+//! An idle link may be written to by others: [`lease`] of a [`shortcut`] on a [`stream`]. [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
 
+mod answers;
 pub mod asker;
 mod books;
 mod chance;
@@ -22,6 +23,7 @@ mod heartbeat;
 mod inbox;
 mod io_thread;
 pub mod keeper;
+mod lease;
 mod ledger;
 mod link;
 mod listener;
