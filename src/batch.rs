@@ -122,6 +122,36 @@ impl Batch {
         (!ends.is_empty()).then(|| Self { slab: Arc::new(slab), ends: Arc::new(ends), jobs, cost })
     }
 
+    /// The jobs of each owner, in order. Those of nobody, and those beyond the owners that are told, are left out. Copied, unless one owns all.
+    pub fn divide<'a, K>(
+        &self,
+        owners: &'a [Option<K>],
+        is_same: impl Fn(&K, &K) -> bool,
+    ) -> Vec<(&'a K, Self)> {
+        if let [Some(first), others @ ..] = owners
+            && owners.len() == self.jobs
+            && others.iter().all(|other| other.as_ref().is_some_and(|other| is_same(first, other)))
+        {
+            return vec![(first, self.clone())];
+        }
+        let mut builders = Vec::<(&K, Builder)>::new();
+        let (mut at, mut owners) = (Place::default(), owners.iter());
+        while let (Some((job, next)), Some(owner)) = (self.job(at), owners.next()) {
+            at = next;
+            let Some(owner) = owner else { continue };
+            match builders.iter_mut().find(|(other, _)| is_same(owner, other)) {
+                Some((_, builder)) => builder.put(job),
+                None => {
+                    let mut builder = Builder::default();
+                    builder.put(job);
+                    builders.push((owner, builder));
+                }
+            }
+        }
+        let take = |(owner, mut builder): (_, Builder)| Some((owner, builder.take()?));
+        builders.into_iter().filter_map(take).collect()
+    }
+
     /// The job at a place, and the place behind it; `None` behind the last.
     pub fn job(&self, at: Place) -> Option<(Job<'_>, Place)> {
         let rest = self.ends.get(at.frame..)?;

@@ -18,7 +18,7 @@ use super::{
     peer::Peer,
 };
 use crate::{
-    batch::{Batch, Builder, Job, LARGE, Place},
+    batch::{Batch, Job, LARGE, Place},
     wire::flow::Instance,
 };
 
@@ -224,17 +224,12 @@ impl Consumer {
     }
 
     /// Whether all of the replies are on their way.
-    pub(super) fn reply(&self, numbers: &[u64], replies: Batch) -> bool {
+    pub(super) fn reply(&self, numbers: &[u64], replies: &Batch) -> bool {
         let mut tray = self.tray();
         let peers: Vec<_> = numbers.iter().map(|&number| tray.peer(number)).collect();
-        let are_sent = match peers.first() {
-            Some(Some(first))
-                if peers.iter().all(|peer| peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, first))) =>
-            {
-                first.ledger().reply(replies)
-            }
-            _ => sort(&replies, &peers),
-        };
+        let own = replies.divide(&peers, Arc::ptr_eq).into_iter();
+        let unsent = own.map(|(peer, replies)| peer.ledger().reply(replies)).filter(|is_sent| !is_sent);
+        let are_sent = unsent.count() == 0;
         numbers.iter().for_each(|&number| tray.settle_one(number, Fate::Done));
         are_sent
     }
@@ -517,27 +512,6 @@ impl Tray {
         self.row = None;
         back
     }
-}
-
-/// Lets each peer have its own replies, copied. Whether all of them are on their way.
-fn sort(replies: &Batch, peers: &[Option<Arc<Peer>>]) -> bool {
-    let mut builders = Vec::<(&Arc<Peer>, Builder)>::new();
-    let (mut at, mut peers) = (Place::default(), peers.iter());
-    while let (Some((job, next)), Some(peer)) = (replies.job(at), peers.next()) {
-        at = next;
-        let Some(peer) = peer else { continue };
-        match builders.iter_mut().find(|(other, _)| Arc::ptr_eq(other, peer)) {
-            Some((_, builder)) => builder.put(job),
-            None => {
-                let mut builder = Builder::default();
-                builder.put(job);
-                builders.push((peer, builder));
-            }
-        }
-    }
-    let unsent =
-        builders.into_iter().filter_map(|(peer, mut builder)| Some(peer.ledger().reply(builder.take()?)));
-    unsent.filter(|is_sent| !is_sent).count() == 0
 }
 
 impl Held {

@@ -85,9 +85,12 @@ impl FairQueue {
     /// At most so many jobs: a whole batch from the only peer that has any, else one job from each peer in turn. With `most_unread`, peers
     /// that leave more of our bytes unread are passed over.
     pub(super) fn next_delivery(&mut self, most: usize, most_unread: Option<usize>) -> Option<Delivery> {
-        let Some(most_unread) = most_unread else { return self.next_of_round(most) };
-        let (glutted, others): (VecDeque<_>, _) =
-            self.round.drain(..).partition(|link| link.outbox.borrow().unwritten() > most_unread);
+        let is_glutted =
+            |link: &Rc<Link>| most_unread.is_some_and(|most| link.outbox.borrow().unwritten() > most);
+        if most_unread.is_none() || !self.round.iter().any(is_glutted) {
+            return self.next_of_round(most);
+        }
+        let (glutted, others): (VecDeque<_>, _) = self.round.drain(..).partition(is_glutted);
         self.round = others;
         let delivery = self.next_of_round(most);
         self.round.extend(glutted);

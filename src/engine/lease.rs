@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::{
     books::Books,
-    event::Pattern,
     push_port::{Incoming, Way},
     shortcut::Shortcut,
 };
@@ -36,14 +35,13 @@ impl Books {
         }
     }
 
-    /// The way to a peer that threads may write to by themselves: the only one there is, with nothing on its way to it. Requests
+    /// The way to a peer that threads may write to by themselves: the only one there is, with nothing on its way to it. For requests
     /// alone, which leave a tick at a time: of what is pushed, more goes together if it doesn't leave at once.
     pub(super) fn way(&mut self) -> Option<Way> {
         let [link] = &self.links[..] else { return None };
         let is_idle =
             self.queue.jobs() == 0 && self.lone.jobs() == 0 && link.outbox.borrow().unwritten() == 0;
-        let is_fit =
-            self.pattern == Pattern::Requests && link.is_flow() && self.pipe.config.ack_timeout.is_none();
+        let is_fit = link.is_flow() && self.pipe.config.ack_timeout.is_none();
         if !(is_idle && is_fit && self.can_take(link)) {
             return None;
         }

@@ -98,7 +98,7 @@ impl PullPort {
     /// The replies to these jobs, by the consumer's own numbers, each in its envelope: with that they are done. The I/O thread is told by
     /// the next [`PullPort::take`] or [`PullPort::told`].
     pub fn reply(&self, consumer: &Consumer, numbers: &[u64], replies: Batch) {
-        let are_sent = consumer.reply(numbers, replies);
+        let are_sent = consumer.reply(numbers, &replies);
         self.settled.fetch_add(1, SeqCst);
         self.has_replies.fetch_or(!are_sent, SeqCst);
     }

@@ -119,10 +119,12 @@ impl PushEnd {
     fn open_books(&self) -> RefMut<'_, Books> {
         let mut books = self.books.borrow_mut();
         // In this order: what is abandoned by now was handed over before.
-        let abandoned = self.pipe.ports(self.side.pattern()).askers.take_abandoned();
+        let abandoned = (self.side == Side::Request).then(|| self.pipe.requests.askers.take_abandoned());
         let incoming = self.port().incoming().as_mut().map(std::mem::take).unwrap_or_default();
         books.take_in(incoming);
-        books.drop_abandoned(abandoned);
+        if let Some(abandoned) = abandoned {
+            books.drop_abandoned(abandoned);
+        }
         books
     }
 
@@ -135,7 +137,8 @@ impl PushEnd {
             self.port().nudge.ring();
         }
         books.tell_port();
-        if let Some(incoming) = &mut *self.port().incoming()
+        if self.side == Side::Request
+            && let Some(incoming) = &mut *self.port().incoming()
             && incoming.batches.is_empty()
         {
             incoming.way = books.way();

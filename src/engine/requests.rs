@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    batch::{Batch, Builder, Job, Place},
+    batch::{Batch, Job, Place},
     error::{Error, code},
 };
 
@@ -72,31 +72,10 @@ impl Requests {
             askers.push(order.map(|_| asker_of(&tag)));
             at = next;
         }
-        // Almost always all of them are for one who waits.
-        let sorted = match askers.first() {
-            Some(&Some(first))
-                if orders.len() == batch.jobs() && askers.iter().all(|asker| *asker == Some(first)) =>
-            {
-                vec![(first, batch.clone())]
-            }
-            _ => sort(batch, &askers),
-        };
+        let sorted = batch.divide(&askers, |one, other| one == other);
+        let sorted = sorted.into_iter().map(|(asker, replies)| (*asker, replies)).collect();
         Answers { orders, sorted, sound }
     }
-}
-
-/// The replies of each asker, copied.
-fn sort(batch: &Batch, askers: &[Option<u32>]) -> Vec<(u32, Batch)> {
-    let mut builders = HashMap::<u32, Builder>::new();
-    let (mut at, mut askers) = (Place::default(), askers.iter());
-    while let (Some((job, next)), Some(asker)) = (batch.job(at), askers.next()) {
-        if let Some(asker) = asker {
-            builders.entry(*asker).or_default().put(job);
-        }
-        at = next;
-    }
-    let take = |(asker, mut builder): (u32, Builder)| Some((asker, builder.take()?));
-    builders.into_iter().filter_map(take).collect()
 }
 
 /// Whose request it is.
