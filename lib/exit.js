@@ -61,21 +61,23 @@ function complain (session, ifAlone) {
   if (ifAlone && peers.length > 0) return
   const where = bound.length > 0 ? bound.join(', ') : session.options.address
   const jobs = session.undelivered() + session.pushEnd.waiting.jobs
-  if (jobs === 0 || hasWarned) return
-  hasWarned = true
-  warn('ZEROPIPE_WAITING',
-    `${count(jobs)} waiting at ${where} for ${peers.length === 0 ? 'a worker to connect' : 'a worker with room'}; ` +
+  if (jobs === 0) return
+  warnOnce(`${count(jobs)} waiting at ${where} for ${peers.length === 0 ? 'a worker to connect' : 'a worker with room'}; ` +
     'the process stays until all is delivered: bound that with the option linger (milliseconds)')
+}
+
+function warnOnce (text) {
+  if (hasWarned) return
+  hasWarned = true
+  warn('ZEROPIPE_WAITING', text)
 }
 
 /** The same for requests that nobody is there to answer. */
 function patienceWithRequests (session) {
   return setTimeout(() => {
     const { count: open } = session.requests
-    if (session.native.stats().request.peers.length > 0 || open === 0 || hasWarned) return
-    hasWarned = true
-    warn('ZEROPIPE_WAITING',
-      `${open} ${open === 1 ? 'request' : 'requests'} waiting for a replier to connect (${session.options.address}); ` +
+    if (session.native.stats().request.peers.length > 0 || open === 0) return
+    warnOnce(`${open} ${open === 1 ? 'request' : 'requests'} waiting for a replier to connect (${session.options.address}); ` +
       'the process stays until all are answered: bound that with the option timeout of request (milliseconds)')
   }, PATIENCE).unref()
 }

@@ -21,6 +21,12 @@ const NEVER_IDLE = Uint32Array.of(0)
 /** Shared by every push that is accepted at once: nobody can tell them apart. */
 const ACCEPTED = Promise.resolve()
 
+/** Whether a job is what almost every job is: one frame that needs no closer look. */
+const isSimple = job => typeof job === 'string' || job instanceof Uint8Array
+
+/** The most bytes that a simple frame can become: one unit of a string becomes three at most. */
+const mostBytes = frame => typeof frame === 'string' ? 3 * frame.length : frame.length
+
 function atEndOfTick (tick) {
   process.nextTick(() => {
     begin()
@@ -56,27 +62,25 @@ class Packer {
     this.setRoom(native.room())
   }
 
-  /** Takes a job of one frame if there is room at hand: a promise, or null if it needs a closer look. */
-  push (frame) {
-    // Three bytes are the most that one unit of a string becomes.
-    if (!this.hasRoom(typeof frame === 'string' ? 3 * frame.length : frame.length, 1)) return null
-    if (typeof frame === 'string') this.putString(frame)
-    else this.putBytes(frame)
+  /** Takes a simple job if there is room at hand: a promise, or null if it needs a closer look. */
+  push (job) {
+    if (!isSimple(job) || !this.hasRoom(mostBytes(job), 1)) return null
+    this.putFrame(job)
     this.endJob()
     return isDue() ? nextTurn() : ACCEPTED
   }
 
-  /** Takes a job of one frame behind an envelope if there is room at hand; if not, it needs a closer look. */
-  putBehind (envelope, frame) {
-    let cost = typeof frame === 'string' ? 3 * frame.length : frame.length
+  /** Takes a simple job behind an envelope if there is room at hand; if not, it needs a closer look. */
+  putBehind (envelope, job) {
+    if (!isSimple(job)) return false
+    let cost = mostBytes(job)
     for (const part of envelope) cost += part.length + FRAME_COST
     if (!this.hasRoom(cost, envelope.length + 1)) return false
     for (const part of envelope) {
       this.putBytes(part)
       this.ends[this.frames++] = this.used + MORE
     }
-    if (typeof frame === 'string') this.putString(frame)
-    else this.putBytes(frame)
+    this.putFrame(job)
     this.limit -= envelope.length * FRAME_COST
     this.endJob()
     return true
@@ -131,6 +135,11 @@ class Packer {
       if (end < MORE) jobs.push(job.splice(0))
     }
     return jobs
+  }
+
+  putFrame (frame) {
+    if (typeof frame === 'string') this.putString(frame)
+    else this.putBytes(frame)
   }
 
   putString (text) {

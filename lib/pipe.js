@@ -152,8 +152,7 @@ function makePipe (readOptions, makeNative) {
 
   function stats () {
     // What is still in the slab counts as well.
-    session?.pushEnd.flush()
-    session?.requests?.end.flush()
+    session?.pushEnds.forEach(end => end.flush())
     return session === null ? nothing() : session.native.stats()
   }
 

@@ -26,13 +26,12 @@ class PushEnd {
   /** The way of almost every job: a promise at once, or null if it needs a closer look. */
   pushFast (job) {
     if (!this.isOpen || this.waiting.length > 0 || this.session.isClosing) return null
-    return typeof job === 'string' || job instanceof Uint8Array ? this.packer.push(job) : null
+    return this.packer.push(job)
   }
 
-  /** Takes a job behind an envelope if it is as simple as almost every job is, and there is room at hand. */
+  /** Takes a job behind an envelope if it is simple, and there is room at hand. */
   putFast (envelope, job) {
-    const isSimple = typeof job === 'string' || job instanceof Uint8Array
-    return isSimple && this.isOpen && this.waiting.length === 0 && this.packer.putBehind(envelope, job)
+    return this.isOpen && this.waiting.length === 0 && this.packer.putBehind(envelope, job)
   }
 
   /** Takes a checked job now, if there is room. */

@@ -58,8 +58,7 @@ class Repliers extends Handlers {
 
   /** What it throws about a reply is as good as the handler's own error. */
   succeeded (entry, reply) {
-    const isSimple = typeof reply === 'string' || reply instanceof Uint8Array
-    if (isSimple && this.packer.putBehind(entry.envelope, reply)) {
+    if (this.packer.putBehind(entry.envelope, reply)) {
       this.numbers[this.count++] = entry.number
       return
     }

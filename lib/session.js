@@ -78,8 +78,7 @@ class Session {
   request (job, options) {
     if (this.isClosing) throw this.closedError()
     options?.signal?.throwIfAborted()
-    this.requests ??= new Requests(this)
-    return this.requests.ask(job, options)
+    return this.asking().ask(job, options)
   }
 
   /** Opens an end, once; after a failure the next call tries again. */
@@ -97,9 +96,17 @@ class Session {
 
   outgoing (end) {
     if (end === 'push') return this.pushEnd
-    if (end !== 'request') return undefined
-    this.requests ??= new Requests(this)
-    return this.requests.end
+    return end === 'request' ? this.asking().end : undefined
+  }
+
+  /** The requests of this thread, from the first of them on. */
+  asking () {
+    return this.requests ??= new Requests(this)
+  }
+
+  /** The ends where something may have gone out. */
+  get pushEnds () {
+    return this.requests === null ? [this.pushEnd] : [this.pushEnd, this.requests.end]
   }
 
   /** Resolves when everything pushed so far is delivered. */
@@ -234,9 +241,8 @@ class Session {
   async finish () {
     const patience = exit.patience(this, false)
     // Pushes and requests that were made before still get in, if they do in time.
-    const ends = [this.pushEnd, this.requests?.end].filter(end => end !== undefined)
-    await Promise.race([Promise.all(ends.map(end => end.waiting.settled())), this.lingerOver])
-    ends.forEach(end => end.flush())
+    await Promise.race([Promise.all(this.pushEnds.map(end => end.waiting.settled())), this.lingerOver])
+    this.pushEnds.forEach(end => end.flush())
     const finished = this.ask(id => this.native.close(Infinity, id))
     this.lingerOver.then(() => this.isClosed || this.ask(id => this.native.close(0, id)))
     this.over.then(() => clearTimeout(patience))
@@ -303,8 +309,7 @@ class Session {
     if ((bits & REPLIES) !== 0) this.requests.serve()
     if ((bits & FAILURES) !== 0) this.requests.serveFailures()
     if ((bits & MAIL) !== 0) this.readMail()
-    if ((bits & ROOM) !== 0) this.pushEnd.waiting.serve()
-    if ((bits & ROOM) !== 0) this.requests?.end.waiting.serve()
+    if ((bits & ROOM) !== 0) this.pushEnds.forEach(end => end.waiting.serve())
     if ((bits & JOBS) !== 0) for (const reference of this.users) reference.deref()?.unpacker?.serve()
     if ((bits & RECALL) !== 0) for (const { unpacker } of this.eachUser()) unpacker?.recall()
   }
