@@ -16,11 +16,13 @@ export declare class NativeConsumer {
    * done, and whether to call `told` after the next change of these.
    */
   words(): Uint32Array
+  /** Where [`NativeConsumer::take`] puts what it takes. */
+  tray(): Uint8Array
   /**
-   * Takes the next jobs: see `slab::lend` for what goes into the array; the flag says that they go on the row of those before (one
-   * source, ids in order). If there are none, no frames are told, and if it has free slots, its thread is woken when there are.
+   * Takes the next jobs: see `slab::lend`; the flag says that they go on the row of those before (one source, ids in order). If there
+   * are none, no frames are told, and if it has free slots, its thread is woken when there are.
    */
-  take(array: Uint32Array, slots: number): Buffer | null
+  take(slots: number): Buffer | null
   /** Where a job comes from, by the consumer's own number, as long as it is not settled. */
   source(number: number): NativeSource | null
   /** Tells of the progress that the words show. */
@@ -29,11 +31,13 @@ export declare class NativeConsumer {
   done(numbers: Float64Array): void
   /** This job has failed; whether its pusher will have it tried again. If not, that is up to the caller. */
   fail(number: number, reason: string): boolean
+  /** Where JavaScript packs replies: see `Slab`. */
+  replies(): Uint8Array
   /**
-   * The replies to these jobs, which are requests, in the order of the first so many numbers and each in its envelope, packed as for
-   * `send`; with that they are done.
+   * The replies in that slab, so many bytes and frames, each in its envelope, to the first so many of the jobs whose numbers stand there:
+   * with that they are done.
    */
-  reply(numbers: Float64Array, count: number, slab: Uint8Array, bytes: number, endsAt: number, frames: number): void
+  reply(bytes: number, frames: number, count: number): void
   /** The same for one large reply. */
   replyLarge(number: number, frames: Array<Uint8Array>): void
   /** This request is answered by an error; whether whoever asked is told. */
@@ -55,22 +59,24 @@ export declare class NativeConsumer {
 export declare class NativePipe {
   /** What the tags of this thread's requests begin with. */
   askerNumber(): number
+  /** Where [`NativePipe::replies`] puts what it takes. */
+  repliesTray(): Uint8Array
   /**
    * Takes the next replies to this thread's requests, each its request's tag, an empty frame, and the reply: see `slab::lend`; the
    * flag says that there are more. If there are none, no frames are told.
    */
-  replies(array: Uint32Array): Buffer | null
+  replies(): Buffer | null
   /** Takes what else has become of them. */
   failures(): Array<NativeFailure>
   /** Nobody waits any more for the replies to the requests with these tags, back to back. */
   abandon(tags: Uint8Array): void
   /**
    * A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back,
-   * 16 replies, 32 requests that failed.
+   * 16 replies, 32 requests that failed. `has_libuv` tells whether the runtime's event loop is libuv's.
    */
-  constructor(options: NativeOptions, wake: (arg: number) => void)
+  constructor(options: NativeOptions, wake: (arg: number) => void, hasLibuv: boolean)
   /** The pipe that all threads of the process share; `options` count only for whoever is the first. */
-  static shared(options: NativeOptions, wake: (arg: number) => void): NativePipe
+  static shared(options: NativeOptions, wake: (arg: number) => void, hasLibuv: boolean): NativePipe
   /** Leaves the pipe, which is closed: nothing is told or asked any more, and all of it can be freed. */
   leave(): void
   /** Opens an end, by its name; the answer to `id` comes when it listens, or can't. */
@@ -110,11 +116,13 @@ export declare class NativePipe {
 export declare class NativePushEnd {
   /** 1 while a job that is sent now is written at once, else 0. */
   idleWord(): Uint32Array
+  /** Where JavaScript packs jobs: see `Slab`. */
+  slab(): Uint8Array
   /**
-   * Sends the jobs in a slab: its bytes, then from `ends_at` on the ends of its frames, in this machine's order.
-   * Returns the room that is left, or nothing if the end is closed: then nothing was taken.
+   * Sends the jobs in the slab: so many bytes, and frames. Returns the room that is left, or nothing if the end is closed: then
+   * nothing was taken.
    */
-  send(slab: Uint8Array, bytes: number, endsAt: number, frames: number): number | null
+  send(bytes: number, frames: number): number | null
   /** Sends one large job, whose bytes are taken before this returns. Returns what `send` does. */
   sendLarge(frames: Array<Uint8Array>): number | null
   /** What the queue can take: jobs << 18 | bytes, each as far as it has bits; the top bit if nothing waits. */

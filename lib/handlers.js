@@ -5,7 +5,7 @@
 
 const { onAbort } = require('./abort.js')
 const { count, messageOf, warn } = require('./errors.js')
-const { isDue, nextTurn } = require('./turn.js')
+const { atEndOfTick, isDue, nextTurn } = require('./turn.js')
 
 /** The first pause before another attempt; each one after it is twice as long, up to the last of these. */
 const PAUSE = 100
@@ -55,7 +55,7 @@ class Handlers {
   async start () {
     // It may have been aborted after its caller had looked, and before we listened.
     this.signal?.throwIfAborted()
-    this.unpacker = this.session.join(this, this.side, this.prefetch, false)
+    this.unpacker = this.join()
     if (this.unpacker === null) this.isOver = true
     this.session.hold()
     this.fill()
@@ -64,6 +64,11 @@ class Handlers {
     this.session.release()
     if (this.unpacker !== null) this.session.settle(this.unpacker)
     this.signal?.throwIfAborted()
+  }
+
+  /** Where jobs come from; null if it is too late for that. */
+  join () {
+    return this.session.join(this, this.side, this.prefetch, false)
   }
 
   /** Takes no more jobs. How many that had arrived are lost. */
@@ -155,7 +160,7 @@ class Handlers {
   schedule () {
     if (this.isScheduled) return
     this.isScheduled = true
-    process.nextTick(this.tick)
+    atEndOfTick(this.tick)
   }
 
   succeeded ({ number }) {

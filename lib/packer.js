@@ -27,7 +27,7 @@ const isSimple = job => typeof job === 'string' || job instanceof Uint8Array
 /** The most bytes that a simple frame can become: one unit of a string becomes three at most. */
 const mostBytes = frame => typeof frame === 'string' ? 3 * frame.length : frame.length
 
-function atEndOfTick (tick) {
+function atNextTick (tick) {
   process.nextTick(() => {
     begin()
     tick()
@@ -36,18 +36,18 @@ function atEndOfTick (tick) {
 
 class Packer {
   /**
-   * `native` is open; `maxMessageSize` bounds a job. `idle` is the word that tells whether the engine is idle; `schedule(tick)` has
+   * `native` is open, and has memory for a slab (`src/binding/slab.rs`); `maxMessageSize` bounds a job. `idle` is the word that tells whether the engine is idle; `schedule(tick)` has
    * `tick` called at the end of the tick; `refused(jobs)` gets back what a closed engine took no more.
    */
-  constructor (native, maxMessageSize, { idle = NEVER_IDLE, schedule = atEndOfTick, refused }) {
+  constructor (native, maxMessageSize, { idle = NEVER_IDLE, schedule = atNextTick, refused }) {
     this.native = native
     this.idle = idle
     this.schedule = schedule
     this.refused = refused
     this.maxMessageSize = maxMessageSize
-    const memory = new ArrayBuffer(SLAB + 4 * FRAMES)
-    this.slab = Buffer.from(memory)
-    this.ends = new Uint32Array(memory, SLAB)
+    const { buffer, byteOffset } = native.slab()
+    this.slab = Buffer.from(buffer, byteOffset, SLAB)
+    this.ends = new Uint32Array(buffer, byteOffset + SLAB, FRAMES)
     this.used = 0
     this.frames = 0
     this.jobs = 0
@@ -108,7 +108,7 @@ class Packer {
   flush () {
     if (this.jobs === 0) return
     const { used, frames } = this
-    const room = this.native.send(this.slab, used, SLAB, frames)
+    const room = this.native.send(used, frames)
     if (room === null) this.refused(this.unpack())
     this.used = this.frames = this.jobs = 0
     this.setRoom(room ?? 0)
@@ -234,4 +234,4 @@ function checkJob (job, maxMessageSize, envelope = []) {
   return { frames, bytes, cost }
 }
 
-module.exports = { Packer, checkJob }
+module.exports = { Packer, SLAB, checkJob }

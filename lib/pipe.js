@@ -12,10 +12,13 @@ const { closeOptions, drainOptions, handlerOptions, loopOptions, pipeOptions, pu
 const { Repliers } = require('./repliers.js')
 const { Session } = require('./session.js')
 
+/** Bun and Deno name a version of libuv too, for the sake of those who ask, and have none that works. */
+const hasLibuv = process.versions.uv !== undefined && process.versions.bun === undefined && process.versions.deno === undefined
+
 /** A pipe of its own: one session, from the first call to its close. */
-const own = (options, wake) => new NativePipe(options, wake)
+const own = (options, wake) => new NativePipe(options, wake, hasLibuv)
 /** The pipe that all threads share: a new session after each close. */
-const shared = (options, wake) => NativePipe.shared(options, wake)
+const shared = (options, wake) => NativePipe.shared(options, wake, hasLibuv)
 
 /**
  * Makes a pipe. Options that are wrong are an error of every call, not of this one: whoever awaits is told.

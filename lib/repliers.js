@@ -5,11 +5,11 @@
 
 const { code, codeOf, messageOf } = require('./errors.js')
 const { Handlers } = require('./handlers.js')
-const { Packer, checkJob } = require('./packer.js')
+const { Packer, SLAB, checkJob } = require('./packer.js')
 const { FRAMES } = require('./slicer.js')
 
 /** Room without end, as `src/binding/push_end.rs` packs it: what a slab can hold. */
-const PLENTY = (FRAMES << 18) | (64 * 1024)
+const PLENTY = (FRAMES << 18) | SLAB
 
 class Repliers extends Handlers {
   /** `refused(event)` is told of messages that are no requests. */
@@ -17,20 +17,31 @@ class Repliers extends Handlers {
     super(session, 'reply', handler, options, dead)
     this.refused = refused
     /** The numbers of the requests whose replies are in the slab, and of the one that is being put there. */
-    this.numbers = new Float64Array(FRAMES)
+    this.numbers = null
     this.count = 0
     this.number = 0
-    // The end of our own tick is when it is flushed, with whatever else is to be told then.
-    this.packer = new Packer(this.way(), session.options.maxMessageSize, { schedule: () => this.schedule() })
+    this.packer = null
+  }
+
+  join () {
+    const unpacker = super.join()
+    if (unpacker !== null) {
+      const slab = unpacker.consumer.replies()
+      this.numbers = new Float64Array(slab.buffer, slab.byteOffset + SLAB + 4 * FRAMES, FRAMES)
+      // The end of our own tick is when it is flushed, with whatever else is to be told then.
+      this.packer = new Packer(this.way(slab), this.session.options.maxMessageSize, { schedule: () => this.schedule() })
+    }
+    return unpacker
   }
 
   /** Where the packer's slabs go. */
-  way () {
+  way (slab) {
     return {
+      slab: () => slab,
       room: () => PLENTY,
       fits: () => true,
-      send: (slab, used, endsAt, frames) => {
-        this.unpacker.consumer.reply(this.numbers, this.count, slab, used, endsAt, frames)
+      send: (used, frames) => {
+        this.unpacker.consumer.reply(used, frames, this.count)
         this.count = 0
         return PLENTY
       },
@@ -74,7 +85,7 @@ class Repliers extends Handlers {
 
   tell () {
     const hasReplies = this.count > 0
-    this.packer.tick()
+    this.packer?.tick()
     return hasReplies
   }
 }

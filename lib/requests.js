@@ -10,6 +10,7 @@ const { patienceWithRequests } = require('./exit.js')
 const { checkJob } = require('./packer.js')
 const { PushEnd } = require('./push_end.js')
 const { Slicer } = require('./slicer.js')
+const { atEndOfTick } = require('./turn.js')
 
 /** Who asks (4 bytes), which request of its own (4), and what no worker can guess that was not asked (4): `src/engine/requests.rs`. */
 const TAG = 12
@@ -25,7 +26,7 @@ class Requests {
     this.session = session
     // A request that comes too late is refused with all the others that are open.
     this.end = new PushEnd(session, 'request', () => {})
-    this.slicer = new Slicer()
+    this.slicer = new Slicer(session.native.repliesTray())
     /** The requests that are open, each at its number, and the numbers that are free. */
     this.slots = []
     this.free = []
@@ -84,7 +85,7 @@ class Requests {
   /** Gives the replies that have come to those who wait for them. */
   serve () {
     const { slicer } = this
-    for (let hasMore = true; hasMore && slicer.load(this.session.native.replies(slicer.array));) {
+    for (let hasMore = true; hasMore && slicer.load(this.session.native.replies());) {
       hasMore = slicer.flag
       const { slab } = slicer
       while (!slicer.isEmpty()) {
@@ -129,8 +130,8 @@ class Requests {
     this.free.push(number)
     clearTimeout(request.timer)
     request.forget?.()
-    // At the end of the tick: whoever goes on with a reply may ask again.
-    if (--this.count === 0) process.nextTick(this.tick)
+    // Not at once: whoever goes on with a reply may ask again.
+    if (--this.count === 0) atEndOfTick(this.tick)
     return request
   }
 

@@ -4,19 +4,16 @@
 
 /** Set in an end when more frames of the same job follow. */
 const MORE = 2 ** 31
-/** What stands in the array before the ends (`src/binding/slab.rs`). */
+/** What stands in a tray before the ends (`src/binding/slab.rs`). */
 const HEADER = 5
 /** The most frames of a slab. */
 const FRAMES = 4096
-/** Slabs of up to so many bytes are copied. */
-const COPIED = 4096
 
 class Slicer {
-  constructor () {
-    /** Filled by the engine: what it says of a slab, the ends, and the slab if it is small. */
-    this.array = new Uint32Array(HEADER + FRAMES + COPIED / 4)
-    this.ends = this.array.subarray(0, HEADER + FRAMES)
-    this.small = Buffer.from(this.array.buffer, 4 * this.ends.length)
+  /** `tray` is memory that the engine fills: with what it says of a slab, the ends, and the slab if it is small. */
+  constructor (tray) {
+    this.ends = new Uint32Array(tray.buffer, tray.byteOffset, HEADER + FRAMES)
+    this.small = tray.subarray(this.ends.byteLength)
     this.slab = null
     this.start = 0
     this.frame = HEADER
@@ -27,7 +24,7 @@ class Slicer {
     return this.frame === this.frames
   }
 
-  /** Begins with what the engine has put into the array, and what it has lent, if anything; false if there is nothing. */
+  /** Begins with what the engine has put into the tray, and what it has lent, if anything; false if there is nothing. */
   load (lent) {
     if (this.ends[0] === 0) {
       this.slab = null

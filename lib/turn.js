@@ -52,4 +52,10 @@ function begin () {
   left = 1
 }
 
-module.exports = { isDue, nextTurn, begin }
+/** Has `work` done at the end of the tick, when nothing that was resolved in it is left to go on. */
+function atEndOfTick (work) {
+  // What is put off to the next tick by itself comes before all that.
+  queueMicrotask(() => process.nextTick(work))
+}
+
+module.exports = { isDue, nextTurn, begin, atEndOfTick }

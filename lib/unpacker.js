@@ -21,7 +21,7 @@ class Unpacker {
   constructor (native, end, prefetch, inOrder) {
     this.consumer = native.consumer(end, prefetch === 'auto' ? -1 : prefetch, inOrder)
     this.words = this.consumer.words()
-    this.slicer = new Slicer()
+    this.slicer = new Slicer(this.consumer.tray())
     /** How many jobs were begun with: each job's number is this before it is sliced. */
     this.begun = 0
     /** Of the slab at hand, as far as it has been asked for: where its jobs come from, and what the id of job 0 would be. */
@@ -128,7 +128,7 @@ class Unpacker {
   refill () {
     if (this.isLeft) return false
     this.crossings++
-    const lent = this.consumer.take(this.slicer.array, this.takers.length > 0 ? Math.max(this.slots, this.takers.length) : 0)
+    const lent = this.consumer.take(this.takers.length > 0 ? Math.max(this.slots, this.takers.length) : 0)
     if (!this.slicer.load(lent)) return false
     // The jobs may go on a row that has begun with those before.
     if (!this.slicer.flag) this.source = null

@@ -28,9 +28,12 @@ pub fn cost(bytes: usize, frames: usize) -> usize {
 ///
 /// Cloning shares the slab.
 #[derive(Debug, Clone)]
-pub struct Batch {
-    slab: Arc<Vec<u8>>,
-    ends: Arc<Vec<u32>>,
+pub struct Batch(Arc<Whole>);
+
+#[derive(Debug)]
+struct Whole {
+    slab: Vec<u8>,
+    ends: Vec<u32>,
     jobs: usize,
     cost: usize,
 }
@@ -62,8 +65,12 @@ impl Batch {
         if last as usize != slab.len() {
             return invalid("ends and slab differ");
         }
+        Ok(Self::whole(slab, ends, jobs))
+    }
+
+    fn whole(slab: Vec<u8>, ends: Vec<u32>, jobs: usize) -> Self {
         let cost = slab.len() + (ends.len() - jobs) * FRAME_COST;
-        Ok(Self { slab: Arc::new(slab), ends: Arc::new(ends), jobs, cost })
+        Self(Arc::new(Whole { slab, ends, jobs, cost }))
     }
 
     /// Jobs of these frames.
@@ -81,29 +88,29 @@ impl Batch {
 
     /// How many jobs.
     pub fn jobs(&self) -> usize {
-        self.jobs
+        self.0.jobs
     }
 
     /// What they count against a mark, all together: [`cost`] of each, added up.
     pub fn cost(&self) -> usize {
-        self.cost
+        self.0.cost
     }
 
-    /// All frame bytes.
-    pub fn slab(&self) -> &Arc<Vec<u8>> {
-        &self.slab
+    /// All frame bytes; a `Vec`, so that tests can see what it takes up.
+    pub fn slab(&self) -> &Vec<u8> {
+        &self.0.slab
     }
 
     /// Where each frame stops in the slab; [`MORE`] tells that its job goes on.
     pub fn ends(&self) -> &[u32] {
-        &self.ends
+        &self.0.ends
     }
 
     /// Where so many jobs from a place on end, and what they count.
     pub fn span(&self, at: Place, jobs: usize) -> (Place, usize) {
-        let rest = &self.ends[at.frame..];
+        let rest = &self.ends()[at.frame..];
         // Where every job has one frame there is nothing to look for.
-        let frames = if self.ends.len() == self.jobs {
+        let frames = if self.ends().len() == self.jobs() {
             jobs.min(rest.len())
         } else {
             let last =
@@ -116,10 +123,11 @@ impl Batch {
 
     /// A batch of its own with so many jobs from a place on, copied.
     pub fn copy(&self, at: Place, jobs: usize) -> Option<Self> {
-        let (next, cost) = self.span(at, jobs);
-        let slab = self.slab[at.byte..next.byte].to_vec();
-        let ends: Vec<u32> = self.ends[at.frame..next.frame].iter().map(|end| end - at.byte as u32).collect();
-        (!ends.is_empty()).then(|| Self { slab: Arc::new(slab), ends: Arc::new(ends), jobs, cost })
+        let (next, _) = self.span(at, jobs);
+        let slab = self.slab()[at.byte..next.byte].to_vec();
+        let ends: Vec<u32> =
+            self.ends()[at.frame..next.frame].iter().map(|end| end - at.byte as u32).collect();
+        (!ends.is_empty()).then(|| Self::whole(slab, ends, jobs))
     }
 
     /// The jobs of each owner, in order. Those of nobody, and those beyond the owners that are told, are left out. Copied, unless one owns all.
@@ -129,7 +137,7 @@ impl Batch {
         is_same: impl Fn(&K, &K) -> bool,
     ) -> Vec<(&'a K, Self)> {
         if let [Some(first), others @ ..] = owners
-            && owners.len() == self.jobs
+            && owners.len() == self.jobs()
             && others.iter().all(|other| other.as_ref().is_some_and(|other| is_same(first, other)))
         {
             return vec![(first, self.clone())];
@@ -154,11 +162,11 @@ impl Batch {
 
     /// The job at a place, and the place behind it; `None` behind the last.
     pub fn job(&self, at: Place) -> Option<(Job<'_>, Place)> {
-        let rest = self.ends.get(at.frame..)?;
+        let rest = self.ends().get(at.frame..)?;
         let frames = rest.iter().position(|end| end & MORE == 0)? + 1;
         let ends = &rest[..frames];
         let next = Place { frame: at.frame + frames, byte: (ends[frames - 1] & !MORE) as usize };
-        Some((Job { slab: &self.slab, start: at.byte, ends }, next))
+        Some((Job { slab: self.slab(), start: at.byte, ends }, next))
     }
 }
 
@@ -272,8 +280,7 @@ impl Builder {
         let slab = std::mem::replace(&mut self.slab, rest);
         let mut ends = std::mem::take(&mut self.ends);
         self.ends.extend(ends.drain(frames..).map(|end| end - bytes as u32));
-        let cost = slab.len() + (ends.len() - jobs) * FRAME_COST;
-        Some(Batch { slab: Arc::new(slab), ends: Arc::new(ends), jobs, cost })
+        Some(Batch::whole(slab, ends, jobs))
     }
 }
 

@@ -170,7 +170,7 @@ async fn an_idle_link_to_the_crate_outlives_the_heartbeat_timeout() {
             let received = their_pull.recv().await.expect("the link lives");
             assert!(received.iter().eq([&job]));
             their_push.send(job.clone().into()).await.expect("the link lives");
-            assert_eq!(**pull.pull().await.batch.slab(), job);
+            assert_eq!(*pull.pull().await.batch.slab(), job);
             // The passing of time is what is tested here.
             let _ =
                 tokio::time::timeout(10 * timeout, their_pull.recv()).await.expect_err("nothing was sent");

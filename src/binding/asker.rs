@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use napi::{
     Env, Result,
-    bindgen_prelude::{BufferSlice, Uint32ArraySlice},
+    bindgen_prelude::{BufferSlice, Uint8ArraySlice},
 };
 use napi_derive::napi;
 
@@ -36,19 +36,21 @@ impl NativePipe {
         self.asker().number
     }
 
+    /// Where [`NativePipe::replies`] puts what it takes.
+    #[napi(catch_unwind)]
+    pub fn replies_tray(&self, env: Env) -> Result<Uint8ArraySlice<'static>> {
+        self.replies_tray.lend(&env)
+    }
+
     /// Takes the next replies to this thread's requests, each its request's tag, an empty frame, and the reply: see `slab::lend`; the
     /// flag says that there are more. If there are none, no frames are told.
     #[napi(catch_unwind)]
-    pub fn replies<'env>(
-        &self,
-        env: &'env Env,
-        mut array: Uint32ArraySlice<'_>,
-    ) -> Result<Option<BufferSlice<'env>>> {
+    pub fn replies<'env>(&self, env: &'env Env) -> Result<Option<BufferSlice<'env>>> {
         let Some((batch, has_more)) = self.asker().take() else {
-            slab::lend_nothing(&mut array);
+            slab::lend_nothing(&self.replies_tray);
             return Ok(None);
         };
-        slab::lend(env, (&batch, Place::default(), batch.jobs()), has_more, &mut array)
+        slab::lend(env, (&batch, Place::default(), batch.jobs()), has_more, &self.replies_tray)
     }
 
     /// Takes what else has become of them.

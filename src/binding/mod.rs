@@ -5,6 +5,10 @@
 //! coalesced nudge ([`wake`]), upon which JavaScript comes and takes what is there.
 
 mod asker;
+mod bell;
+mod event_loop;
+mod loop_bell;
+mod memory;
 mod native_pipe;
 mod options;
 mod pull_end;

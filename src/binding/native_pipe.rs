@@ -1,6 +1,7 @@
 //! A pipe as one JavaScript thread holds it.
 
 use std::{
+    rc::Rc,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -13,7 +14,9 @@ use napi::{CleanupEnvHook, Env, Error, Result, bindgen_prelude::Function};
 use napi_derive::napi;
 
 use super::{
+    memory::Memory,
     options::{NativeOptions, milliseconds},
+    slab,
     stats::NativeStats,
     wake::{Mail, Wake},
 };
@@ -32,6 +35,7 @@ use crate::{
 #[napi]
 pub struct NativePipe {
     pub(super) seat: Arc<Seat>,
+    pub(super) replies_tray: Rc<Memory>,
     /// The end of a worker thread runs no finalizer soon enough.
     at_end_of_thread: Option<CleanupEnvHook<Weak<Seat>>>,
 }
@@ -71,29 +75,44 @@ impl Drop for NativePipe {
 #[napi]
 impl NativePipe {
     /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back,
-    /// 16 replies, 32 requests that failed.
+    /// 16 replies, 32 requests that failed. `has_libuv` tells whether the runtime's event loop is libuv's.
     #[napi(constructor, catch_unwind)]
-    pub fn new(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
-        Self::sit(env, options, wake, keeper::open)
+    pub fn new(
+        env: Env,
+        options: NativeOptions,
+        wake: Function<'_, u32, ()>,
+        has_libuv: bool,
+    ) -> Result<Self> {
+        Self::sit(env, options, (wake, has_libuv), keeper::open)
     }
 
     /// The pipe that all threads of the process share; `options` count only for whoever is the first.
     #[napi(factory, catch_unwind)]
-    pub fn shared(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>) -> Result<Self> {
-        Self::sit(env, options, wake, keeper::shared)
+    pub fn shared(
+        env: Env,
+        options: NativeOptions,
+        wake: Function<'_, u32, ()>,
+        has_libuv: bool,
+    ) -> Result<Self> {
+        Self::sit(env, options, (wake, has_libuv), keeper::shared)
     }
 
-    fn sit(env: Env, options: NativeOptions, wake: Function<'_, u32, ()>, open: Open) -> Result<Self> {
+    fn sit(
+        env: Env,
+        options: NativeOptions,
+        (wake, has_libuv): (Function<'_, u32, ()>, bool),
+        open: Open,
+    ) -> Result<Self> {
         let config = options.config().map_err(to_napi)?;
-        let wake = Wake::new(wake)?;
-        let pipe = open(config, wake.clone()).map_err(to_napi)?;
+        let wake = Wake::new(&env, &wake, has_libuv)?;
+        let pipe = open(config, wake.clone()).inspect_err(|_| wake.leave()).map_err(to_napi)?;
         let seat = Arc::new(Seat { pipe, wake, asker: OnceLock::new(), is_left: AtomicBool::new(false) });
         let at_end_of_thread = env.add_env_cleanup_hook(Arc::downgrade(&seat), |seat| {
             if let Some(seat) = seat.upgrade() {
                 seat.leave();
             }
         })?;
-        Ok(Self { seat, at_end_of_thread: Some(at_end_of_thread) })
+        Ok(Self { seat, replies_tray: slab::tray(), at_end_of_thread: Some(at_end_of_thread) })
     }
 
     /// Leaves the pipe, which is closed: nothing is told or asked any more, and all of it can be freed.

@@ -1,19 +1,25 @@
 //! Jobs from the engine to JavaScript.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicBool, Ordering::SeqCst},
+use std::{
+    cell::OnceCell,
+    rc::Rc,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 use napi::{
     CleanupEnvHook, Env, Result,
-    bindgen_prelude::{BufferSlice, Float64ArraySlice, Uint32ArraySlice},
+    bindgen_prelude::{BufferSlice, Float64ArraySlice, Uint8ArraySlice, Uint32ArraySlice},
 };
 use napi_derive::napi;
 
 use super::{
+    memory::Memory,
     native_pipe::{NativePipe, Seat, side},
-    shared_word, slab,
+    shared_word,
+    slab::{self, Slab},
 };
 use crate::{
     batch::Batch,
@@ -40,6 +46,9 @@ pub struct NativeSource {
 #[napi]
 pub struct NativeConsumer {
     place: Arc<Place>,
+    tray: Rc<Memory>,
+    /// Once it has replied.
+    replies: OnceCell<Slab>,
     /// The end of a worker thread runs no finalizer soon enough.
     at_end_of_thread: Option<CleanupEnvHook<Weak<Place>>>,
 }
@@ -86,7 +95,12 @@ impl NativePipe {
                 place.leave(Fate::Failed("its thread has ended"));
             }
         })?;
-        Ok(NativeConsumer { place, at_end_of_thread: Some(at_end_of_thread) })
+        Ok(NativeConsumer {
+            place,
+            tray: slab::tray(),
+            replies: OnceCell::new(),
+            at_end_of_thread: Some(at_end_of_thread),
+        })
     }
 }
 
@@ -99,20 +113,21 @@ impl NativeConsumer {
         shared_word::view(&env, &self.place.consumer.words)
     }
 
-    /// Takes the next jobs: see `slab::lend` for what goes into the array; the flag says that they go on the row of those before (one
-    /// source, ids in order). If there are none, no frames are told, and if it has free slots, its thread is woken when there are.
+    /// Where [`NativeConsumer::take`] puts what it takes.
     #[napi(catch_unwind)]
-    pub fn take<'env>(
-        &self,
-        env: &'env Env,
-        mut array: Uint32ArraySlice<'_>,
-        slots: u32,
-    ) -> Result<Option<BufferSlice<'env>>> {
+    pub fn tray(&self, env: Env) -> Result<Uint8ArraySlice<'static>> {
+        self.tray.lend(&env)
+    }
+
+    /// Takes the next jobs: see `slab::lend`; the flag says that they go on the row of those before (one source, ids in order). If there
+    /// are none, no frames are told, and if it has free slots, its thread is woken when there are.
+    #[napi(catch_unwind)]
+    pub fn take<'env>(&self, env: &'env Env, slots: u32) -> Result<Option<BufferSlice<'env>>> {
         let Some(taken) = self.place.port().take(&self.place.consumer, slots) else {
-            slab::lend_nothing(&mut array);
+            slab::lend_nothing(&self.tray);
             return Ok(None);
         };
-        slab::lend(env, (&taken.batch, taken.at, taken.jobs), taken.goes_on, &mut array)
+        slab::lend(env, (&taken.batch, taken.at, taken.jobs), taken.goes_on, &self.tray)
     }
 
     /// Where a job comes from, by the consumer's own number, as long as it is not settled.
@@ -154,33 +169,30 @@ impl NativeConsumer {
         is_flow
     }
 
-    /// The replies to these jobs, which are requests, in the order of the first so many numbers and each in its envelope, packed as for
-    /// `send`; with that they are done.
+    /// Where JavaScript packs replies: see `Slab`.
     #[napi(catch_unwind)]
-    pub fn reply(
-        &self,
-        numbers: Float64ArraySlice<'_>,
-        count: u32,
-        slab: &[u8],
-        bytes: u32,
-        ends_at: u32,
-        frames: u32,
-    ) -> Result<()> {
-        let numbers = numbers.get(..count as usize).unwrap_or_default();
-        self.answer(numbers, slab::unpack(slab, bytes, ends_at, frames)?);
+    pub fn replies(&self, env: Env) -> Result<Uint8ArraySlice<'static>> {
+        self.replies.get_or_init(Slab::new).memory().lend(&env)
+    }
+
+    /// The replies in that slab, so many bytes and frames, each in its envelope, to the first so many of the jobs whose numbers stand there:
+    /// with that they are done.
+    #[napi(catch_unwind)]
+    pub fn reply(&self, bytes: u32, frames: u32, count: u32) -> Result<()> {
+        let slab = self.replies.get_or_init(Slab::new);
+        self.answer(&slab.numbers(count)?, slab.unpack(bytes, frames)?);
         Ok(())
     }
 
     /// The same for one large reply.
     #[napi(catch_unwind)]
     pub fn reply_large(&self, number: f64, frames: Vec<&[u8]>) -> Result<()> {
-        self.answer(&[number], slab::gather(frames)?);
+        self.answer(&[number as u64], slab::gather(frames)?);
         Ok(())
     }
 
-    fn answer(&self, numbers: &[f64], replies: Batch) {
-        let numbers: Vec<u64> = numbers.iter().map(|&number| number as u64).collect();
-        self.place.port().reply(&self.place.consumer, &numbers, replies);
+    fn answer(&self, numbers: &[u64], replies: Batch) {
+        self.place.port().reply(&self.place.consumer, numbers, replies);
     }
 
     /// This request is answered by an error; whether whoever asked is told.

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use napi::{Env, Result, bindgen_prelude::Uint32ArraySlice};
+use napi::{
+    Env, Result,
+    bindgen_prelude::{Uint8ArraySlice, Uint32ArraySlice},
+};
 use napi_derive::napi;
 
 use super::{
     native_pipe::{NativePipe, Seat, side},
-    shared_word, slab,
+    shared_word,
+    slab::{Slab, gather},
 };
 use crate::{
     batch::{Batch, LARGE},
@@ -29,6 +33,7 @@ mod room {
 pub struct NativePushEnd {
     seat: Arc<Seat>,
     pattern: Pattern,
+    slab: Slab,
 }
 
 #[napi]
@@ -36,7 +41,7 @@ impl NativePipe {
     /// An end that is open, or is to be.
     #[napi(catch_unwind)]
     pub fn push_end(&self, end: String) -> Result<NativePushEnd> {
-        Ok(NativePushEnd { seat: Arc::clone(&self.seat), pattern: side(&end)?.pattern() })
+        Ok(NativePushEnd { seat: Arc::clone(&self.seat), pattern: side(&end)?.pattern(), slab: Slab::new() })
     }
 }
 
@@ -48,17 +53,23 @@ impl NativePushEnd {
         shared_word::view(&env, &self.port().idle_word())
     }
 
-    /// Sends the jobs in a slab: its bytes, then from `ends_at` on the ends of its frames, in this machine's order.
-    /// Returns the room that is left, or nothing if the end is closed: then nothing was taken.
+    /// Where JavaScript packs jobs: see `Slab`.
     #[napi(catch_unwind)]
-    pub fn send(&self, slab: &[u8], bytes: u32, ends_at: u32, frames: u32) -> Result<Option<u32>> {
-        Ok(self.accept(slab::unpack(slab, bytes, ends_at, frames)?))
+    pub fn slab(&self, env: Env) -> Result<Uint8ArraySlice<'static>> {
+        self.slab.memory().lend(&env)
+    }
+
+    /// Sends the jobs in the slab: so many bytes, and frames. Returns the room that is left, or nothing if the end is closed: then
+    /// nothing was taken.
+    #[napi(catch_unwind)]
+    pub fn send(&self, bytes: u32, frames: u32) -> Result<Option<u32>> {
+        Ok(self.accept(self.slab.unpack(bytes, frames)?))
     }
 
     /// Sends one large job, whose bytes are taken before this returns. Returns what `send` does.
     #[napi(catch_unwind)]
     pub fn send_large(&self, frames: Vec<&[u8]>) -> Result<Option<u32>> {
-        Ok(self.accept(slab::gather(frames)?))
+        Ok(self.accept(gather(frames)?))
     }
 
     /// What the queue can take: jobs << 18 | bytes, each as far as it has bits; the top bit if nothing waits.

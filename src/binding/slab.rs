@@ -1,54 +1,49 @@
-//! Slabs on their way to JavaScript and from there.
+//! Slabs on their way to JavaScript and from there, in memory that both sides know.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
-use napi::{
-    Env, Error, Result,
-    bindgen_prelude::{BufferSlice, Uint32ArraySlice},
-};
+use napi::{Env, Error, Result, bindgen_prelude::BufferSlice};
 
+use super::memory::Memory;
 use crate::{
-    batch::{Batch, MORE, Place},
+    batch::{Batch, LARGE, MORE, Place},
     wire::decoder::MAX_BATCH_FRAMES,
 };
 
 /// Up to here copying a slab is cheaper than lending it; it goes behind the ends (`lib/slicer.js`), which makes no object.
 const COPIED: usize = 4096;
 
-/// What stands in the array before the ends.
+/// What stands before the ends, and where those begin and end.
 const HEADER: usize = 5;
+const ENDS: usize = 4 * HEADER;
+const BEHIND_ENDS: usize = ENDS + 4 * MAX_BATCH_FRAMES;
 
-/// Lends the slab of so many jobs from a place on, or copies it. Into the array go the number of frames, how many of them come before that
+/// Memory for what [`lend`] puts there.
+pub(super) fn tray() -> Rc<Memory> {
+    Memory::new(BEHIND_ENDS + COPIED)
+}
+
+/// Lends the slab of so many jobs from a place on, or copies it. Into the tray go the number of frames, how many of them come before that
 /// place, where in the slab it is, a flag, how much of the slab is copied, then where each frame stops; and behind the room for those the
 /// slab, if it is copied.
 pub(super) fn lend<'env>(
     env: &'env Env,
     (batch, at, jobs): (&Batch, Place, usize),
     flag: bool,
-    array: &mut Uint32ArraySlice<'_>,
+    tray: &Memory,
 ) -> Result<Option<BufferSlice<'env>>> {
     let (stop, _) = batch.span(at, jobs);
     let own = &batch.ends()[..stop.frame()];
     let slab = batch.slab();
-    let is_copied = slab.len() <= COPIED;
-    // SAFETY: the array is JavaScript's own, no other view of it is alive in Rust, and JavaScript, on whose thread
-    // this runs, can't touch it before this returns.
-    let out = unsafe { array.as_mut() };
-    out[0] = own.len() as u32;
-    out[1] = at.frame() as u32;
-    out[2] = at.byte() as u32;
-    out[3] = flag.into();
-    out[4] = if is_copied { slab.len() as u32 } else { 0 };
-    out[HEADER..HEADER + own.len()].copy_from_slice(own);
-    if is_copied {
-        for (word, four) in out[HEADER + MAX_BATCH_FRAMES..].iter_mut().zip(slab.chunks(4)) {
-            let mut bytes = [0; 4];
-            bytes[..four.len()].copy_from_slice(four);
-            *word = u32::from_ne_bytes(bytes);
-        }
+    let copied = if slab.len() <= COPIED { &slab[..] } else { &[] };
+    let header = [own.len(), at.frame(), at.byte(), flag.into(), copied.len()];
+    tray.put_words(0, &header.map(|word| word as u32));
+    tray.put_words(ENDS, own);
+    tray.put(BEHIND_ENDS, copied);
+    if copied.len() == slab.len() {
         return Ok(None);
     }
-    let owner = Arc::clone(slab);
+    let owner = batch.clone();
     // SAFETY: the bytes are those of a Vec that nobody resizes and that `owner`, dropped by the finalizer, keeps
     // alive for as long as the buffer. JavaScript may write into the frames it was given. Rust reads the slab
     // again only if jobs are given back, and then only frames that were never given out; whoever scribbles over
@@ -60,18 +55,36 @@ pub(super) fn lend<'env>(
 }
 
 /// There is nothing to lend.
-pub(super) fn lend_nothing(array: &mut Uint32ArraySlice<'_>) {
-    // SAFETY: as in `lend`.
-    let out = unsafe { array.as_mut() };
-    out[0] = 0;
+pub(super) fn lend_nothing(tray: &Memory) {
+    tray.put_words(0, &[0]);
 }
 
-/// The jobs in a slab of JavaScript's, copied: its bytes, then from `ends_at` on the ends of its frames, in this machine's order.
-pub(super) fn unpack(slab: &[u8], bytes: u32, ends_at: u32, frames: u32) -> Result<Batch> {
-    let own = slab.get(..bytes as usize).ok_or_else(out_of_bounds)?.to_vec();
-    let ends = slab.get(ends_at as usize..).and_then(|ends| ends.get(..4 * frames as usize));
-    let ends = ends.ok_or_else(out_of_bounds)?.as_chunks().0.iter().map(|four| u32::from_ne_bytes(*four));
-    batch(own, ends.collect())
+/// Memory for a slab of JavaScript's (`lib/packer.js`): its bytes, then the ends of its frames, then a number for each job in it.
+pub(super) struct Slab(Rc<Memory>);
+
+impl Slab {
+    const ENDS: usize = LARGE;
+    const NUMBERS: usize = Self::ENDS + 4 * MAX_BATCH_FRAMES;
+
+    pub(super) fn new() -> Self {
+        Self(Memory::new(Self::NUMBERS + 8 * MAX_BATCH_FRAMES))
+    }
+
+    pub(super) fn memory(&self) -> &Rc<Memory> {
+        &self.0
+    }
+
+    /// The jobs in it, copied.
+    pub(super) fn unpack(&self, bytes: u32, frames: u32) -> Result<Batch> {
+        let slab = self.0.copy(0, bytes as usize).ok_or_else(out_of_bounds)?;
+        batch(slab, self.0.words(Self::ENDS, frames as usize).ok_or_else(out_of_bounds)?)
+    }
+
+    /// So many of the numbers.
+    pub(super) fn numbers(&self, count: u32) -> Result<Vec<u64>> {
+        let numbers = self.0.numbers(Self::NUMBERS, count as usize).ok_or_else(out_of_bounds)?;
+        Ok(numbers.into_iter().map(|number| number as u64).collect())
+    }
 }
 
 /// One large job, copied.

@@ -9,13 +9,12 @@ use std::{
 };
 
 use napi::{
-    Env, Result, Status,
+    Env, Result,
     bindgen_prelude::{Buffer, Function},
-    check_status, sys,
-    threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
 };
 use napi_derive::napi;
 
+use super::bell::Bell;
 use crate::{
     engine::event::{Callback, Event, Handle, MAIL, Side},
     error::{Error, code},
@@ -24,15 +23,11 @@ use crate::{
 /// How many events wait for a busy JavaScript thread at most; then the oldest go. Answers are never dropped.
 const MAX_EVENTS: usize = 1024;
 
-/// Called with the bits of what there is to look at. Weak: alone it keeps no process alive.
-type Bell = ThreadsafeFunction<(), (), u32, Status, false, true>;
-
 /// A JavaScript thread that uses a pipe.
 pub struct Wake {
     /// What it has been asked to look at and has not yet.
     bits: Arc<AtomicU32>,
-    /// Gone once the thread has left: it would keep everything that JavaScript's function refers to.
-    function: Mutex<Option<Bell>>,
+    bell: Bell,
     mail: Mutex<Mailbox>,
 }
 
@@ -69,16 +64,11 @@ pub struct Mail {
 }
 
 impl Wake {
-    /// Will call `function` on its own thread.
-    pub fn new(function: Function<'_, u32, ()>) -> Result<Arc<Self>> {
+    /// Will call `function` on its own thread, by libuv if the runtime has one that works.
+    pub fn new(env: &Env, function: &Function<'_, u32, ()>, has_libuv: bool) -> Result<Arc<Self>> {
         let bits = Arc::<AtomicU32>::default();
-        let own = Arc::clone(&bits);
-        let function = function
-            .build_threadsafe_function::<()>()
-            .weak::<true>()
-            .callee_handled::<false>()
-            .build_callback(move |_| Ok(own.swap(0, SeqCst)))?;
-        Ok(Arc::new(Self { bits, function: Mutex::new(Some(function)), mail: Mutex::default() }))
+        let bell = Bell::new(env, function, &bits, has_libuv)?;
+        Ok(Arc::new(Self { bits, bell, mail: Mutex::default() }))
     }
 
     /// What the engine calls with the answer to question `id`, which arrives as mail.
@@ -101,24 +91,14 @@ impl Wake {
         dead.into_iter().chain(events).chain(mail.answers.drain(..)).collect()
     }
 
-    /// Whether the function keeps the process alive.
+    /// Whether the function keeps the process alive. For the thread of the function alone.
     pub fn hold(&self, env: &Env, hold: bool) -> Result<()> {
-        let function = self.function();
-        let Some(function) = &*function else { return Ok(()) };
-        let change =
-            if hold { sys::napi_ref_threadsafe_function } else { sys::napi_unref_threadsafe_function };
-        // SAFETY: `env` is the one of the calling JavaScript thread, which is the one the function was made on, and
-        // the function is live for as long as it stands here.
-        check_status!(unsafe { change(env.raw(), function.raw()) })
+        self.bell.hold(env, hold)
     }
 
-    /// Calls nobody any more.
+    /// Calls nobody any more. For the thread of the function alone.
     pub fn leave(&self) {
-        self.function().take();
-    }
-
-    fn function(&self) -> std::sync::MutexGuard<'_, Option<Bell>> {
-        self.function.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bell.close();
     }
 
     fn mail(&self) -> std::sync::MutexGuard<'_, Mailbox> {
@@ -128,11 +108,8 @@ impl Wake {
 
 impl Handle for Wake {
     fn raise(&self, bits: u32) {
-        if self.bits.fetch_or(bits, SeqCst) == 0
-            && let Some(function) = &*self.function()
-        {
-            // Refused only while the thread ends, and then nobody is left to look.
-            let _ = function.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        if self.bits.fetch_or(bits, SeqCst) == 0 {
+            self.bell.ring();
         }
     }
 
