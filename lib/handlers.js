@@ -97,8 +97,9 @@ class Handlers {
       this.run(entry)
       if (isDue()) this.pause()
     }
-    if (this.isPausing) return
+    // Also for the time of a pause: whoever waits is given a job as soon as there is one.
     this.stopWaiting()
+    if (this.isPausing) return
     if (this.isOver && this.running === 0) this.resolve()
   }
 

@@ -13,6 +13,7 @@ use napi::{
 };
 
 use super::loop_bell::LoopBell;
+use crate::engine::tap::Tap;
 
 /// Weak: alone it keeps no process alive.
 type Weak = ThreadsafeFunction<(), (), u32, Status, false, true>;
@@ -55,6 +56,14 @@ impl Bell {
                     let _ = function.call((), ThreadsafeFunctionCallMode::NonBlocking);
                 }
             }
+        }
+    }
+
+    /// Reads a connection on the thread of the function until that is over; whether it can.
+    pub fn watch(&self, tap: &Arc<Tap>) -> bool {
+        match self {
+            Self::Loop(bell) => bell.watch(tap),
+            Self::Function(_) => false,
         }
     }
 

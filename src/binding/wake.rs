@@ -16,7 +16,10 @@ use napi_derive::napi;
 
 use super::bell::Bell;
 use crate::{
-    engine::event::{Callback, Event, Handle, MAIL, Side},
+    engine::{
+        event::{Callback, Event, Handle, MAIL, Side},
+        tap::Tap,
+    },
     error::{Error, code},
 };
 
@@ -125,6 +128,10 @@ impl Handle for Wake {
         }
         drop(mail);
         self.raise(MAIL);
+    }
+
+    fn watch(&self, tap: &Arc<Tap>) -> bool {
+        self.bell.watch(tap)
     }
 }
 

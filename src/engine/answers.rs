@@ -21,10 +21,11 @@ impl Books {
         &self.pipe.ports(self.pattern).askers
     }
 
-    /// Replies have come. Those before one that is none count all the same.
-    pub(super) fn answer(&mut self, link: &Link, replies: &Batch) -> Result<(), Error> {
-        let Answers { orders, sorted, sound } = self.requests.answer(replies);
-        self.count_answered(link, orders.len());
+    /// Replies have come, of which whoever waits for them has so many, the first ones, which are counted. Those before one that is none
+    /// count all the same.
+    pub(super) fn answer(&mut self, link: &Link, replies: &Batch, handed: usize) -> Result<(), Error> {
+        let Answers { orders, sorted, sound } = self.requests.answer(replies, handed);
+        self.count_answered(link, orders.len().wrapping_sub(handed));
         for order in orders {
             // It may wait for another peer by now.
             self.withdraw(order);

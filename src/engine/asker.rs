@@ -45,6 +45,17 @@ impl Asker {
         Some((replies, !tray.replies.is_empty()))
     }
 
+    /// Whoever is told of its replies.
+    pub(super) fn handle(&self) -> Arc<dyn Handle> {
+        Arc::clone(&self.handle)
+    }
+
+    /// Replies to it have come.
+    pub(super) fn put(&self, replies: Batch) {
+        self.tray().replies.push_back(replies);
+        self.handle.raise(REPLIES);
+    }
+
     /// What has failed.
     pub fn take_failures(&self) -> Vec<Failure> {
         std::mem::take(&mut self.tray().failures)
@@ -76,6 +87,13 @@ impl Askers {
         let asker = Arc::new(Asker { number: book.last, handle, tray: Mutex::default() });
         book.askers.insert(asker.number, Arc::clone(&asker));
         asker
+    }
+
+    /// The one that there is, if there is only one.
+    pub(super) fn only(&self) -> Option<Arc<Asker>> {
+        let book = self.book();
+        let mut askers = book.askers.values();
+        askers.next().filter(|_| askers.next().is_none()).cloned()
     }
 
     /// It waits for nothing any more. The push end is to be nudged.

@@ -159,6 +159,11 @@ impl Consumer {
         }
     }
 
+    /// Whoever is told of its jobs.
+    pub(super) fn handle(&self) -> Arc<dyn Handle> {
+        Arc::clone(&self.handle)
+    }
+
     /// The next jobs; all that it took before have been begun with.
     pub(super) fn take(&self, slots: u32) -> Option<Taken> {
         let mut tray = self.tray();

@@ -1,5 +1,8 @@
 //! What the engine tells, and whom: events, answers, and a nudge to look.
 
+use std::sync::Arc;
+
+use super::tap::Tap;
 use crate::error::Error;
 
 /// Which end of a pipe.
@@ -143,6 +146,10 @@ pub trait Handle: Send + Sync {
     fn raise(&self, bits: u32);
     /// Tells an event.
     fn tell(&self, event: &Event);
+    /// Asks it to read what comes on a connection by itself until [`Tap::read`] says that this is over; whether it can.
+    fn watch(&self, _tap: &Arc<Tap>) -> bool {
+        false
+    }
 }
 
 /// What became of the jobs that were left at a close.

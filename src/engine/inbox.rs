@@ -61,6 +61,17 @@ pub struct Inbox {
 }
 
 impl Inbox {
+    /// An empty one that counts on from where this one is.
+    pub fn following(&self) -> Self {
+        Self {
+            received: self.received,
+            received_cost: self.received_cost,
+            last_cost: self.last_cost,
+            next_id: self.next_id,
+            ..Self::default()
+        }
+    }
+
     /// Takes in what was read.
     pub fn add(&mut self, batch: Batch, mark: Option<Mark>) {
         let jobs = batch.jobs();
@@ -144,6 +155,15 @@ impl Inbox {
         parcel.jobs -= most;
         self.jobs -= most;
         Some(part)
+    }
+
+    /// Leaves so many behind.
+    pub fn skip(&mut self, mut jobs: u64) {
+        while jobs > 0
+            && let Some(parcel) = self.take(jobs as usize)
+        {
+            jobs -= parcel.jobs as u64;
+        }
     }
 
     fn pop(&mut self) -> Option<Parcel> {

@@ -29,6 +29,7 @@ use super::{
     outbox::{Outbox, Sent},
     peer::Peer,
     stream::{BoxStream, Writer},
+    tap::{Read, Taker, Tap},
 };
 use crate::{
     config::Config,
@@ -63,6 +64,11 @@ const MAX_SLICES: usize = 64;
 /// The most PONGs that wait to be written; PINGs beyond go unanswered, or a peer could fill our memory with them.
 const MAX_PONGS: usize = 16;
 
+/// Whoever reads by himself must have read something in so long; and how often, and how much, must come for somebody to do so.
+const TAPPED: Duration = Duration::from_millis(10);
+const OFTEN: u32 = 8;
+const LITTLE: usize = 8 * 1024;
+
 thread_local! {
     /// One for all links: what was read is turned into batches before anything else happens.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
@@ -94,6 +100,10 @@ pub trait End {
     fn obey(&self, link: &Rc<Link>, command: FlowCommand) -> Result<(), Error>;
     /// The peer has answered [`Link::ask`].
     fn answered(&self, link: &Rc<Link>);
+    /// Whether others may be left to write on one more link, while there is nothing to be written.
+    fn lends(&self) -> bool;
+    /// Who alone waits for what comes on the link, and could read it by itself.
+    fn taker(&self, link: &Rc<Link>) -> Option<Taker>;
     /// The connection has ended; the outbox holds what was not written.
     fn left(&self, link: &Rc<Link>);
 }
@@ -143,6 +153,10 @@ pub struct Link {
     pub writer: RefCell<Option<Writer>>,
     /// Whether it is lent: then the end is told before the link writes.
     pub lent: Cell<bool>,
+    /// Whether somebody else reads.
+    pub is_tapped: Cell<bool>,
+    /// How many of the jobs that were read last, the first ones, somebody has who read them by himself.
+    pub handed: Cell<u64>,
     /// Bytes that a large job which is arriving may grow to.
     pub arriving: Cell<usize>,
     /// Bytes for which the link counts in its end's memory; the end's own note.
@@ -158,6 +172,8 @@ impl Link {
         Self {
             writer: RefCell::new(writer),
             lent: Cell::new(false),
+            is_tapped: Cell::new(false),
+            handed: Cell::new(0),
             peer: Arc::new(peer),
             outbox: RefCell::default(),
             inbox: RefCell::default(),
@@ -186,6 +202,13 @@ impl Link {
             && let Some(waker) = &*self.waker.borrow()
         {
             waker.wake_by_ref();
+        }
+    }
+
+    /// Has its task look what others have read, and whether they still may.
+    pub fn rouse(&self) {
+        if self.is_tapped.get() {
+            self.wake();
         }
     }
 
@@ -294,10 +317,24 @@ pub struct Connection {
     /// When a PING was made that is not answered.
     pinged: Option<Instant>,
     sent: Vec<Sent>,
+    /// Who else reads, if anybody does.
+    tap: Option<Arc<Tap>>,
+    /// How much has come lately.
+    trickle: Trickle,
+    /// When to see whether whoever reads has read anything, and whether he has.
+    tap_timer: Pin<Box<Sleep>>,
+    has_read: bool,
     /// What was read with the end of the handshake.
     first: Vec<u8>,
     /// Runs once the connection is to end: a peer that takes nothing any more must not keep it.
     farewell: Option<Pin<Box<Sleep>>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Only after a panic is it still there.
+        self.tap.take().map(|tap| tap.take_back());
+    }
 }
 
 /// Takes a link out of its end however its task ends, by a panic too.
@@ -354,8 +391,13 @@ impl Connection {
         let interval =
             (peer.heartbeats && !config.heartbeat_interval.is_zero()).then_some(config.heartbeat_interval);
         let heartbeat = Heartbeat::new(interval, config.heartbeat_timeout, Instant::now());
+        let writer = if end.lends() { stream.writer() } else { None };
         Self {
-            link: Rc::new(Link::new(Peer::new(address, &peer.identity, peer.instance), stream.writer())),
+            link: Rc::new(Link::new(Peer::new(address, &peer.identity, peer.instance), writer)),
+            tap: None,
+            trickle: Trickle::default(),
+            tap_timer: Box::pin(sleep(Duration::ZERO)),
+            has_read: false,
             stream,
             decoder: Decoder::new(config.max_message_size, peer.instance.is_some()),
             timer: Box::pin(sleep_until(heartbeat.due())),
@@ -420,14 +462,20 @@ impl Connection {
                 }
                 Poll::Pending
             }
-            Err(why) => Poll::Ready(why),
+            Err(why) => {
+                // What others have read counts, even if it ends with the same.
+                let _ = self.take_back_reader();
+                Poll::Ready(why)
+            }
         }
     }
 
     /// Does all that can be done without waiting.
     fn step(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
+        self.read_after_others(cx)?;
         loop {
             if let Err(why) = self.write(cx) {
+                self.take_back_reader()?;
                 // A peer that has just ended in order has told before what it owes us: words, or replies.
                 while (self.link.is_flow() || self.end.side() == Side::Request) && self.read(cx)? {}
                 return Err(why);
@@ -439,6 +487,7 @@ impl Connection {
                 break;
             }
         }
+        self.lend_reader(cx)?;
         if self.link.ending.get() {
             let farewell = self.farewell.get_or_insert_with(|| Box::pin(sleep(GOODBYE)));
             if self.link.outbox.borrow().unwritten() == 0 || farewell.as_mut().poll(cx).is_ready() {
@@ -499,10 +548,78 @@ impl Connection {
         self.end.wrote(&self.link, &self.sent);
     }
 
+    /// Takes in what others have read, and the way back if they don't read any more, or should not.
+    fn read_after_others(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
+        let Some(tap) = self.tap.clone() else { return Ok(()) };
+        let read = tap.take();
+        self.has_read |= !read.bytes.is_empty();
+        self.take_in_read(&read)?;
+        let mut is_idle = false;
+        while self.tap_timer.as_mut().poll(cx).is_ready() {
+            // Whoever waits for nothing more, or is busy: what comes next is for us to read.
+            is_idle |= !std::mem::take(&mut self.has_read);
+            self.tap_timer.as_mut().reset(Instant::now() + TAPPED);
+        }
+        let taker =
+            if read.is_over || is_idle || self.link.ending.get() { None } else { self.end.taker(&self.link) };
+        match taker {
+            Some(Taker { budget, .. }) => tap.renew(budget),
+            None => self.take_back_reader()?,
+        }
+        Ok(())
+    }
+
+    fn take_back_reader(&mut self) -> Result<(), Why> {
+        let Some(tap) = self.tap.take() else { return Ok(()) };
+        self.link.is_tapped.set(false);
+        self.take_in_read(&tap.take_back())?;
+        self.stream.take_back_reader().map_err(Why::from)
+    }
+
+    fn take_in_read(&mut self, read: &Read) -> Result<(), Why> {
+        if read.bytes.is_empty() {
+            return Ok(());
+        }
+        self.link.handed.set(read.handed);
+        self.take_in(|decoder| decoder.feed(&read.bytes))
+    }
+
+    /// While little comes, and often, one who alone waits for it may read it.
+    fn lend_reader(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
+        let link = &self.link;
+        let is_calm = self.trickle.is_steady()
+            && link.is_flow()
+            && !link.ending.get()
+            && !link.is_blocked.get()
+            && link.inbox.borrow().is_empty()
+            && self.decoder.is_between_jobs();
+        if self.tap.is_some() || !is_calm {
+            return Ok(());
+        }
+        self.trickle = Trickle::default();
+        let Some(taker) = self.end.taker(link) else { return Ok(()) };
+        let Some(reader) = self.stream.lend_reader() else { return Ok(()) };
+        let decoder = Decoder::new(self.end.config().max_message_size, true);
+        let tap = Tap::new(reader, &taker, decoder, link.inbox.borrow().following(), cx.waker().clone());
+        if taker.handle.watch(&tap) {
+            self.tap = Some(tap);
+            self.link.is_tapped.set(true);
+            self.has_read = false;
+            self.tap_timer.as_mut().reset(Instant::now() + TAPPED);
+            // So that it rings.
+            let _ = self.tap_timer.as_mut().poll(cx);
+        } else {
+            self.stream.take_back_reader()?;
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
     /// Reads until nothing is there or the inbox holds something; whether anything was read.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
         let mut any = false;
-        while (self.link.is_flow() || self.link.inbox.borrow().is_empty())
+        while self.tap.is_none()
+            && (self.link.is_flow() || self.link.inbox.borrow().is_empty())
             && !self.link.ending.get()
             && (!any || self.link.outbox.borrow().unwritten() == 0)
             && self.end.may_read(&self.link)
@@ -534,7 +651,8 @@ impl Connection {
                 return Ok(false);
             };
             read?;
-            some(buffer.filled().len())?;
+            let length = some(buffer.filled().len())?;
+            self.trickle.note(length);
             self.take_in(|decoder| decoder.feed(buffer.filled()))?;
             Ok(true)
         })
@@ -629,6 +747,30 @@ impl Connection {
                 Beat::Gone => return Err(Why::Lost(Error::new(code::TIMEOUT, "the peer went silent"))),
             }
         }
+    }
+}
+
+/// What has come lately.
+#[derive(Debug, Default)]
+struct Trickle {
+    since: Option<Instant>,
+    reads: u32,
+}
+
+impl Trickle {
+    /// So much was read.
+    fn note(&mut self, length: usize) {
+        let now = Instant::now();
+        let is_late = self.since.is_none_or(|since| now - since > TAPPED);
+        if is_late || length > LITTLE {
+            *self = Self { since: Some(now), reads: 0 };
+        }
+        self.reads += u32::from(length <= LITTLE);
+    }
+
+    /// Whether it is little, and often.
+    fn is_steady(&self) -> bool {
+        self.reads >= OFTEN
     }
 }
 

@@ -41,5 +41,6 @@ mod queue;
 pub mod requests;
 mod shortcut;
 mod stream;
+pub mod tap;
 mod telling;
 mod transport;

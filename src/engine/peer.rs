@@ -39,6 +39,11 @@ impl Peer {
         self.jobs.fetch_add(jobs as u64, Relaxed);
     }
 
+    /// They were not sent after all.
+    pub(super) fn uncount(&self, jobs: usize) {
+        self.jobs.fetch_sub(jobs as u64, Relaxed);
+    }
+
     /// Notes jobs that were sent by another thread than the I/O thread, which will tell the whole later.
     pub(super) fn sent(&self, jobs: usize) {
         self.count(jobs);

@@ -21,11 +21,13 @@ use super::{
     delivery::{Delivery, Fate, Source},
     event::{Event, Side},
     fair_queue::FairQueue,
-    inbox::Inbox,
+    inbox::{Inbox, Parcel},
     link::{End, Link, Returning},
     outbox::Sent,
+    peer::Peer,
     pipe::{Alarm, Pipe},
     pull_port::{PullPort, give_back},
+    tap::{Sink, Taker},
     telling::{lend, reply, take_back, tell},
 };
 use crate::{
@@ -46,6 +48,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How much of our replies a peer may leave unread.
 const MOST_UNREAD: usize = 1 << 20;
+
+/// More than so many links are not left to others: each costs a descriptor.
+const MOST_LENT: usize = 16;
 
 /// How much less a peer's jobs of the past count at each look.
 const FADING: f64 = 0.9;
@@ -176,6 +181,9 @@ impl PullEnd {
             self.deal(&consumers);
         }
         let mut state = self.state.borrow_mut();
+        if cause != Cause::Received {
+            state.links.iter().for_each(|link| link.rouse());
+        }
         self.give_back(&mut state, &consumers, now);
         let is_untold = self.tell(&mut state, &consumers, now, cause);
         if !is_untold {
@@ -367,6 +375,47 @@ impl PullEnd {
     }
 }
 
+/// Hands what a consumer's own thread has read to the consumer.
+struct Counter {
+    pipe: Arc<Pipe>,
+    side: Side,
+    consumer: Arc<Consumer>,
+    peer: Arc<Peer>,
+}
+
+impl Sink for Counter {
+    fn take(&self, parcel: Parcel) -> bool {
+        let (port, jobs) = (&self.pipe.ports(self.side.pattern()).pull, parcel.jobs);
+        // What was given back goes first.
+        if !port.returned().is_empty() || self.consumer.wants().is_none_or(|most| most < jobs) {
+            return false;
+        }
+        // Before anybody can settle them.
+        count(port, &self.peer, jobs as u64);
+        let is_given = self.consumer.give(Delivery::new(parcel, Arc::clone(&self.peer))).is_ok();
+        if is_given {
+            self.consumer.wake()
+        } else {
+            uncount(port, &self.peer, jobs as u64)
+        }
+        is_given
+    }
+}
+
+/// So many jobs have come.
+fn count(port: &PullPort, peer: &Peer, jobs: u64) {
+    peer.count(jobs as usize);
+    port.received.fetch_add(jobs, Relaxed);
+    peer.ledger().receive(jobs);
+}
+
+/// They have not, yet.
+fn uncount(port: &PullPort, peer: &Peer, jobs: u64) {
+    peer.uncount(jobs as usize);
+    port.received.fetch_sub(jobs, Relaxed);
+    peer.ledger().close(jobs);
+}
+
 /// Whether a peer leaves too much of what it has asked for unread.
 fn is_glutted(link: &Link) -> bool {
     link.outbox.borrow().unwritten() > MOST_UNREAD
@@ -403,6 +452,7 @@ impl End for PullEnd {
         }
         self.port().peers.write(|peers| peers.push(Arc::clone(&link.peer)));
         let mut state = self.state.borrow_mut();
+        state.links.iter().for_each(|other| other.rouse());
         state.links.push(Rc::clone(link));
         if self.replies() {
             lend(link);
@@ -446,7 +496,10 @@ impl End for PullEnd {
     }
 
     fn received(&self, link: &Rc<Link>) -> Result<(), Error> {
-        let inbox = link.inbox.borrow();
+        let mut inbox = link.inbox.borrow_mut();
+        // Those are with the consumer, and counted.
+        let handed = link.handed.take();
+        inbox.skip(handed);
         let (received, received_cost, cost_before) =
             (inbox.received(), inbox.received_cost(), inbox.cost_before_last());
         let (jobs, has_jobs) = (received - link.counted.replace(received), !inbox.is_empty());
@@ -460,9 +513,7 @@ impl End for PullEnd {
         let mut state = self.state.borrow_mut();
         state.charge(link);
         if jobs > 0 {
-            link.peer.count(jobs as usize);
-            self.port().received.fetch_add(jobs, Relaxed);
-            link.peer.ledger().receive(jobs);
+            count(self.port(), &link.peer, jobs - handed);
             if link.is_flow() {
                 link.grant.borrow_mut().recent += jobs as f64;
             }
@@ -508,6 +559,31 @@ impl End for PullEnd {
         if was_returning || self.state.borrow().is_closing {
             self.look(Cause::Asked);
         }
+    }
+
+    fn lends(&self) -> bool {
+        self.replies() && self.state.borrow().links.len() < MOST_LENT
+    }
+
+    fn taker(&self, link: &Rc<Link>) -> Option<Taker> {
+        let (state, port) = (self.state.borrow(), self.port());
+        let consumers = port.consumers();
+        // The order of jobs, and whose turn it is, are ours to see to once there is more than one of anything.
+        let ([_], [consumer]) = (&state.links[..], &consumers[..]) else { return None };
+        let is_plain =
+            state.round.is_empty() && port.returned().is_empty() && link.returning.get() == Returning::No;
+        let left = link.grant.borrow().left(link.inbox.borrow().received());
+        if state.is_closing || !is_plain || left == 0 {
+            return None;
+        }
+        let counter = Counter {
+            pipe: Arc::clone(&self.pipe),
+            side: self.side,
+            consumer: Arc::clone(consumer),
+            peer: Arc::clone(&link.peer),
+        };
+        // With half of what was granted left, it is time to grant more.
+        Some(Taker { handle: consumer.handle(), sink: Arc::new(counter), budget: left.div_ceil(2) })
     }
 
     fn left(&self, link: &Rc<Link>) {

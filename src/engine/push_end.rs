@@ -7,20 +7,25 @@
 use std::{
     cell::{RefCell, RefMut},
     rc::{Rc, Weak},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use tokio::{sync::watch, task::spawn_local, time::Instant};
 
 use super::{
+    asker::Asker,
     books::{Books, Drain},
     chance::random,
     event::{Callback, Event, Pattern, Side, Tally},
     flight::Settled,
+    inbox::Parcel,
     link::{End, Link},
     outbox::Sent,
+    peer::Peer,
     pipe::{Alarm, Pipe},
     push_port::PushPort,
+    requests::are_replies_to,
+    tap::{Sink, Taker},
 };
 use crate::{
     config::Config,
@@ -109,6 +114,8 @@ impl PushEnd {
     /// Gives what was handed over its place, and deals.
     fn take_in(&self) {
         let mut books = self.open_books();
+        // What others have read may be the credit that is needed.
+        books.links.iter().for_each(|link| link.rouse());
         if books.alarm.is_some_and(|alarm| alarm <= Instant::now()) {
             books.look_at_the_clock(Instant::now());
         }
@@ -172,6 +179,7 @@ impl End for PushEnd {
         }
         self.port().peers.write(|peers| peers.push(Arc::clone(&link.peer)));
         let mut books = self.open_books();
+        books.links.iter().for_each(|other| other.rouse());
         books.links.push(Rc::clone(link));
         books.list(link);
         self.deal(books);
@@ -207,9 +215,10 @@ impl End for PushEnd {
         }
         let mut books = self.open_books();
         let mut inbox = link.inbox.borrow_mut();
-        let mut answered = Ok(());
+        let (mut answered, mut handed) = (Ok(()), link.handed.take() as usize);
         while let (Ok(()), Some(replies)) = (&answered, inbox.take(usize::MAX)) {
-            answered = books.answer(link, &replies.batch);
+            answered = books.answer(link, &replies.batch, handed.min(replies.jobs));
+            handed = handed.saturating_sub(replies.jobs);
         }
         drop(inbox);
         self.deal(books);
@@ -268,6 +277,21 @@ impl End for PushEnd {
 
     fn answered(&self, _: &Rc<Link>) {}
 
+    fn lends(&self) -> bool {
+        self.side == Side::Request && self.books.borrow().links.is_empty()
+    }
+
+    fn taker(&self, link: &Rc<Link>) -> Option<Taker> {
+        let is_only = matches!(&self.books.borrow().links[..], [only] if Rc::ptr_eq(only, link));
+        if self.side != Side::Request || !is_only || self.is_closed() {
+            return None;
+        }
+        let asker = self.pipe.requests.askers.only()?;
+        let handle = asker.handle();
+        let sink = Replies { pipe: Arc::clone(&self.pipe), asker, peer: Arc::clone(&link.peer) };
+        Some(Taker { handle, sink: Arc::new(sink), budget: u64::MAX })
+    }
+
     fn left(&self, link: &Rc<Link>) {
         self.port().peers.write(|peers| peers.retain(|peer| !Arc::ptr_eq(peer, &link.peer)));
         let mut books = self.open_books();
@@ -283,5 +307,25 @@ impl End for PushEnd {
         }
         books.list_all();
         self.deal(books);
+    }
+}
+
+/// Hands replies that an asker's own thread has read to the asker.
+struct Replies {
+    pipe: Arc<Pipe>,
+    asker: Arc<Asker>,
+    peer: Arc<Peer>,
+}
+
+impl Sink for Replies {
+    fn take(&self, Parcel { batch, jobs, .. }: Parcel) -> bool {
+        if !are_replies_to(&batch, self.asker.number) {
+            return false;
+        }
+        // Before whoever waits is told. What nobody waits for is taken off again when the books are kept.
+        self.peer.count_done(jobs);
+        self.pipe.requests.push.done.fetch_add(jobs as u64, Relaxed);
+        self.asker.put(batch);
+        true
     }
 }

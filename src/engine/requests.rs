@@ -55,8 +55,8 @@ impl Requests {
         self.0.keys().filter(|tag| asker_of(tag) == asker).copied().collect()
     }
 
-    /// Closes what is answered, up to the first message that is no reply.
-    pub fn answer(&mut self, batch: &Batch) -> Answers {
+    /// Closes what is answered, up to the first message that is no reply. Who waits for so many, the first ones, has them.
+    pub fn answer(&mut self, batch: &Batch, handed: usize) -> Answers {
         let (mut orders, mut askers) = (Vec::with_capacity(batch.jobs()), Vec::with_capacity(batch.jobs()));
         let (mut at, mut sound) = (Place::default(), Ok(()));
         while let Some((job, next)) = batch.job(at) {
@@ -69,7 +69,7 @@ impl Requests {
             };
             let order = self.close(&tag);
             orders.extend(order);
-            askers.push(order.map(|_| asker_of(&tag)));
+            askers.push(order.filter(|_| askers.len() >= handed).map(|_| asker_of(&tag)));
             at = next;
         }
         let sorted = batch.divide(&askers, |one, other| one == other);
@@ -86,6 +86,18 @@ pub fn asker_of(tag: &Tag) -> u32 {
 /// The tag of a request of ours.
 pub fn tag(job: Job<'_>) -> Option<Tag> {
     job.frames().next()?.0.try_into().ok()
+}
+
+/// Whether all in a batch are replies, to requests of one asker.
+pub fn are_replies_to(batch: &Batch, asker: u32) -> bool {
+    let mut at = Place::default();
+    while let Some((job, next)) = batch.job(at) {
+        if !reply_tag(job).is_ok_and(|tag| asker_of(&tag) == asker) {
+            return false;
+        }
+        at = next;
+    }
+    true
 }
 
 /// The tag of a reply, which must be in the envelope of the request, with something behind it.
@@ -111,7 +123,7 @@ mod tests {
     }
 
     fn answer(requests: &mut Requests, batch: &Batch) -> (Vec<u64>, Vec<(u32, usize)>) {
-        let Answers { orders, mut sorted, sound } = requests.answer(batch);
+        let Answers { orders, mut sorted, sound } = requests.answer(batch, 0);
         assert!(sound.is_ok());
         sorted.sort_by_key(|(asker, _)| *asker);
         (orders, sorted.into_iter().map(|(asker, replies)| (asker, replies.jobs())).collect())
@@ -135,7 +147,7 @@ mod tests {
         let mut requests = Requests::default();
         requests.open(&Batch::of(&[&[&tag, b"", b"x"]]), 5);
         let Answers { orders, sorted, sound } =
-            requests.answer(&Batch::of(&[&[&tag, b"", b"y"], &[b"none"]]));
+            requests.answer(&Batch::of(&[&[&tag, b"", b"y"], &[b"none"]]), 0);
         assert_eq!((orders, sorted.len(), sorted[0].1.jobs()), (vec![5], 1, 1));
         assert!(sound.is_err());
     }
@@ -144,7 +156,7 @@ mod tests {
     fn a_reply_without_its_envelope_is_a_violation() {
         let tag = tag_of(1, 1);
         for reply in [&[&tag[..], b"x"][..], &[&tag, b""], &[b"", b"x"], &[b"x"], &[&tag[..11], b"", b"x"]] {
-            assert!(Requests::default().answer(&Batch::of(&[reply])).sound.is_err(), "{reply:?}");
+            assert!(Requests::default().answer(&Batch::of(&[reply]), 0).sound.is_err(), "{reply:?}");
         }
     }
 }

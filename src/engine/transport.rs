@@ -16,7 +16,9 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 
-use super::stream::{BoxStream, SharedStream};
+use super::stream::BoxStream;
+#[cfg(unix)]
+use super::stream::SharedStream;
 use crate::{
     endpoint::{Endpoint, Host},
     error::Error,
@@ -83,11 +85,11 @@ impl Listener {
                 prepare(&stream)?;
                 // A socket for both families tells of IPv4 peers as if they were of the other.
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                Ok((Box::new(SharedStream::tcp(stream)), format!("tcp://{address}")))
+                Ok((tcp(stream), format!("tcp://{address}")))
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
-                Ok((Box::new(SharedStream::unix(listener.accept().await?)), endpoint.to_string()))
+                Ok((Box::new(SharedStream::new(listener.accept().await?)), endpoint.to_string()))
             }
             Self::Inproc(listener) => Ok((Box::new(listener.accept().await), endpoint.to_string())),
         }
@@ -131,12 +133,12 @@ impl Target {
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
                 prepare(&stream)?;
-                Ok(Box::new(SharedStream::tcp(stream)))
+                Ok(tcp(stream))
             }
             #[cfg(unix)]
             Self::Unix(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await?;
-                Ok(Box::new(SharedStream::unix(stream)))
+                Ok(Box::new(SharedStream::new(stream)))
             }
             #[cfg(not(unix))]
             Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
@@ -151,6 +153,12 @@ impl Target {
             _ => endpoint.to_string(),
         }
     }
+}
+
+fn tcp(stream: TcpStream) -> BoxStream {
+    #[cfg(unix)]
+    let stream = SharedStream::new(stream);
+    Box::new(stream)
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {

@@ -73,6 +73,12 @@ impl Decoder {
         fed
     }
 
+    /// Whether nothing has begun to arrive that is not whole.
+    pub fn is_between_jobs(&self) -> bool {
+        let is_whole = self.body.is_none() && self.header_length == 0 && self.job_frames == 0;
+        is_whole && self.mark.is_none()
+    }
+
     /// How many bytes of a large frame are missing, and the slab to append them to: read there directly, at most
     /// that many, then call [`Decoder::appended`].
     pub fn rest(&mut self) -> Option<(usize, &mut Vec<u8>)> {
