@@ -114,15 +114,15 @@ export declare class NativePipe {
 
 /** Where jobs go out, or requests. */
 export declare class NativePushEnd {
-  /** 1 while a job that is sent now is written at once, else 0. */
+  /** 1 while a job that is sent now is written at once, 2 while this thread can do so itself, else 0. */
   idleWord(): Uint32Array
   /** Where JavaScript packs jobs: see `Slab`. */
   slab(): Uint8Array
   /**
-   * Sends the jobs in the slab: so many bytes, and frames. Returns the room that is left, or nothing if the end is closed: then
-   * nothing was taken.
+   * Sends the jobs in the slab: so many bytes, and frames; `directly` if this thread may write them. Returns the room that is left,
+   * or nothing if the end is closed: then nothing was taken.
    */
-  send(bytes: number, frames: number): number | null
+  send(bytes: number, frames: number, directly: boolean): number | null
   /** Sends one large job, whose bytes are taken before this returns. Returns what `send` does. */
   sendLarge(frames: Array<Uint8Array>): number | null
   /** What the queue can take: jobs << 18 | bytes, each as far as it has bits; the top bit if nothing waits. */

@@ -15,8 +15,13 @@ const FRAME_COST = 64
 /** Up to this length writing byte by byte is faster than a call. */
 const SHORT = 24
 
-/** The idle word of an engine whose idleness does not matter. */
-const NEVER_IDLE = Uint32Array.of(0)
+/** What the word of an engine says: it has something to do, it has nothing to do, and this very thread can write (`src/engine/push_port.rs`). */
+const BUSY = 0
+const IDLE = 1
+const LENT = 2
+
+/** The word of an engine whose idleness does not matter. */
+const NEVER_IDLE = Uint32Array.of(BUSY)
 
 /** Shared by every push that is accepted at once: nobody can tell them apart. */
 const ACCEPTED = Promise.resolve()
@@ -104,11 +109,11 @@ class Packer {
     return true
   }
 
-  /** Hands what is in the slab over to the engine. */
-  flush () {
+  /** Hands what is in the slab over to the engine; or writes it, if that is possible and is not to be left to the engine. */
+  flush (directly = true) {
     if (this.jobs === 0) return
     const { used, frames } = this
-    const room = this.native.send(used, frames)
+    const room = this.native.send(used, frames, directly)
     if (room === null) this.refused(this.unpack())
     this.used = this.frames = this.jobs = 0
     this.setRoom(room ?? 0)
@@ -187,12 +192,14 @@ class Packer {
   endJob () {
     this.ends[this.frames++] = this.used
     this.jobs++
-    if (this.idle[0] === 1) {
-      this.flush()
-    } else if (!this.isScheduled) {
+    const idle = this.idle[0]
+    // Whoever pushes once a tick writes by himself. Of more, the engine writes many at a time.
+    if (idle === IDLE || (idle === LENT && this.isScheduled)) return this.flush(false)
+    if (!this.isScheduled) {
       this.isScheduled = true
       this.schedule(this.tick)
     }
+    if (idle === LENT) this.flush()
   }
 
   /** Takes note of the room that `src/binding/push_end.rs` packed into one number. */

@@ -81,7 +81,7 @@ fn consumers_that_leave_while_jobs_are_dealt_lose_none() {
     for (index, pusher) in pushers.iter().enumerate() {
         let first = JOBS / 2 * index as u32;
         for start in (first..first + JOBS / 2).step_by(1000) {
-            pusher.pipeline.push.send(numbers(start..start + 1000)).expect("open");
+            pusher.pipeline.push.send(numbers(start..start + 1000), true).expect("open");
         }
     }
 

@@ -68,12 +68,12 @@ async fn a_request_that_is_abandoned_at_once_keeps_no_close_waiting() {
     };
     for round in 0..300 {
         let (many, one) = (tags(500), tags(1));
-        port.send(requests(&many)).expect("the end is open");
+        port.send(requests(&many), true).expect("the end is open");
         // The engine begins somewhere in here.
         for _ in 0..(round % 100) * 50 {
             std::hint::spin_loop();
         }
-        port.send(requests(&one)).expect("the end is open");
+        port.send(requests(&one), true).expect("the end is open");
         askers.abandon(&one);
         port.look();
         askers.abandon(&many);
@@ -89,7 +89,8 @@ async fn requests_of_an_asker_that_leaves_at_once_keep_no_close_waiting() {
     let user = User::new(config(true, "tcp://127.0.0.1:0"));
     user.open(Side::Request).await;
     let port = &user.pipe.requests.push;
-    port.send(requests(&(0..5_000).map(|number| user.tag(number)).collect::<Vec<_>>())).expect("it is open");
+    port.send(requests(&(0..5_000).map(|number| user.tag(number)).collect::<Vec<_>>()), true)
+        .expect("it is open");
     user.pipe.requests.askers.leave(&user.asker);
     port.look();
     until_nobody_is_waited_for(port).await;

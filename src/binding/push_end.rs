@@ -47,7 +47,7 @@ impl NativePipe {
 
 #[napi]
 impl NativePushEnd {
-    /// 1 while a job that is sent now is written at once, else 0.
+    /// 1 while a job that is sent now is written at once, 2 while this thread can do so itself, else 0.
     #[napi(catch_unwind)]
     pub fn idle_word(&self, env: Env) -> Result<Uint32ArraySlice<'static>> {
         shared_word::view(&env, &self.port().idle_word())
@@ -59,17 +59,17 @@ impl NativePushEnd {
         self.slab.memory().lend(&env)
     }
 
-    /// Sends the jobs in the slab: so many bytes, and frames. Returns the room that is left, or nothing if the end is closed: then
-    /// nothing was taken.
+    /// Sends the jobs in the slab: so many bytes, and frames; `directly` if this thread may write them. Returns the room that is left,
+    /// or nothing if the end is closed: then nothing was taken.
     #[napi(catch_unwind)]
-    pub fn send(&self, bytes: u32, frames: u32) -> Result<Option<u32>> {
-        Ok(self.accept(self.slab.unpack(bytes, frames)?))
+    pub fn send(&self, bytes: u32, frames: u32, directly: bool) -> Result<Option<u32>> {
+        Ok(self.accept(self.slab.unpack(bytes, frames)?, directly))
     }
 
     /// Sends one large job, whose bytes are taken before this returns. Returns what `send` does.
     #[napi(catch_unwind)]
     pub fn send_large(&self, frames: Vec<&[u8]>) -> Result<Option<u32>> {
-        Ok(self.accept(gather(frames)?))
+        Ok(self.accept(gather(frames)?, false))
     }
 
     /// What the queue can take: jobs << 18 | bytes, each as far as it has bits; the top bit if nothing waits.
@@ -109,8 +109,8 @@ impl NativePushEnd {
         self.port().undelivered() as f64
     }
 
-    fn accept(&self, batch: Batch) -> Option<u32> {
-        self.port().send(batch).ok().map(|()| self.room())
+    fn accept(&self, batch: Batch, directly: bool) -> Option<u32> {
+        self.port().send(batch, directly).ok().map(|()| self.room())
     }
 
     fn port(&self) -> &PushPort {

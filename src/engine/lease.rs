@@ -35,8 +35,7 @@ impl Books {
         }
     }
 
-    /// The way to a peer that threads may write to by themselves: the only one there is, with nothing on its way to it. For requests
-    /// alone, which leave a tick at a time: of what is pushed, more goes together if it doesn't leave at once.
+    /// The way to a peer that threads may write to by themselves: the only one there is, with nothing on its way to it.
     pub(super) fn way(&mut self) -> Option<Way> {
         let [link] = &self.links[..] else { return None };
         let is_idle =

@@ -192,10 +192,12 @@ impl PullEnd {
         self.note_told(&state);
         let is_lively = is_untold || !consumers.is_empty() && (has_moved || cause == Cause::Received);
         self.set_alarm(&mut state, &consumers, now, is_lively, cause);
-        // Who replies need not wake us while we look anyway, and every pusher may go on meanwhile.
+        // While we look anyway, and every pusher may go on meanwhile, nobody need wake us; but one of several loops that waits may have
+        // what others have before them.
         let may_go_on =
             |link: &Rc<Link>| link.grant.borrow().left(link.inbox.borrow().received()) > 0 || !link.is_flow();
-        let is_calm = self.replies() && is_lively && state.links.iter().all(may_go_on);
+        let is_alone = self.replies() || consumers.len() == 1;
+        let is_calm = is_alone && is_lively && state.links.iter().all(may_go_on);
         self.port().is_calm.store(is_calm, SeqCst);
         drop(state);
         consumers.iter().for_each(|consumer| consumer.wake());

@@ -23,7 +23,7 @@ use super::{
     outbox::Sent,
     peer::Peer,
     pipe::{Alarm, Pipe},
-    push_port::PushPort,
+    push_port::{Idle, PushPort},
     requests::are_replies_to,
     tap::{Sink, Taker},
 };
@@ -144,15 +144,29 @@ impl PushEnd {
             self.port().nudge.ring();
         }
         books.tell_port();
-        if self.side == Side::Request
-            && let Some(incoming) = &mut *self.port().incoming()
-            && incoming.batches.is_empty()
-        {
-            incoming.way = books.way();
-        }
+        let is_lent = self.lend(&mut books);
         drop(books);
         touched.iter().for_each(|link| link.wake());
-        self.port().set_idle(is_idle);
+        self.port().set_idle(if is_lent {
+            Idle::Lent
+        } else if is_idle {
+            Idle::Yes
+        } else {
+            Idle::No
+        });
+    }
+}
+
+/// See [`super::lease`].
+impl PushEnd {
+    /// Lends the way to the peer, if there is one to lend.
+    fn lend(&self, books: &mut Books) -> bool {
+        let mut incoming = self.port().incoming();
+        let Some(incoming) = incoming.as_mut().filter(|incoming| incoming.batches.is_empty()) else {
+            return false;
+        };
+        incoming.way = books.way();
+        incoming.way.is_some()
     }
 }
 
@@ -278,7 +292,7 @@ impl End for PushEnd {
     fn answered(&self, _: &Rc<Link>) {}
 
     fn lends(&self) -> bool {
-        self.side == Side::Request && self.books.borrow().links.is_empty()
+        self.books.borrow().links.is_empty()
     }
 
     fn taker(&self, link: &Rc<Link>) -> Option<Taker> {

@@ -36,8 +36,7 @@ pub struct PushPort {
     pub(super) unwritten: AtomicUsize,
     /// Somebody waits for room.
     pub(super) is_full: AtomicBool,
-    /// For each JavaScript thread a word that is 1 while a job that is handed over now is written at once: see
-    /// `lib/packer.js`. One each, because a runtime may be lent the same memory only once.
+    /// For each JavaScript thread a word that tells what [`Idle`] does. One each, because a runtime may be lent the same memory only once.
     idle_words: Mutex<Vec<Arc<[AtomicU32; 1]>>>,
     /// Where it listens, and who is connected.
     pub bound: Board<Vec<String>>,
@@ -80,6 +79,17 @@ impl Incoming {
     }
 }
 
+/// Whether a job that is handed over now is written at once: see `lib/packer.js`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// It has others before it.
+    No = 0,
+    /// By the I/O thread.
+    Yes = 1,
+    /// By whoever hands it over, if he likes.
+    Lent = 2,
+}
+
 /// What the queue can take before it is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -116,14 +126,14 @@ impl Default for PushPort {
 }
 
 impl PushPort {
-    /// Takes jobs in. The caller keeps to [`PushPort::room`]; only a closed end refuses, and gives them back.
-    pub fn send(&self, batch: Batch) -> Result<(), Batch> {
+    /// Takes jobs in, and writes them at once if `directly` and if there is a way. The caller keeps to [`PushPort::room`]; only a closed
+    /// end refuses, and gives them back.
+    pub fn send(&self, batch: Batch, directly: bool) -> Result<(), Batch> {
         let mut guard = self.incoming();
         let Some(incoming) = &mut *guard else { return Err(batch) };
-        self.set_idle(false);
         self.accepted.fetch_add(batch.jobs() as u64, SeqCst);
         self.undelivered.fetch_add(batch.jobs(), SeqCst);
-        let is_done = incoming.write(&batch);
+        let is_done = if directly { incoming.write(&batch) } else { None };
         let (jobs, cost) = match is_done {
             Some(_) => (&self.in_flight, &self.in_flight_cost),
             None => (&self.waiting, &self.waiting_cost),
@@ -135,6 +145,7 @@ impl PushPort {
         }
         drop(guard);
         if is_done != Some(true) {
+            self.set_idle(Idle::No);
             self.nudge.ring();
         }
         Ok(())
@@ -156,8 +167,8 @@ impl PushPort {
     }
 
     /// Says whether a job that is handed over now is written at once.
-    pub(super) fn set_idle(&self, is_idle: bool) {
-        self.idle_words().iter().for_each(|word| word[0].store(is_idle.into(), Relaxed));
+    pub(super) fn set_idle(&self, idle: Idle) {
+        self.idle_words().iter().for_each(|word| word[0].store(idle as u32, Relaxed));
     }
 
     fn idle_words(&self) -> std::sync::MutexGuard<'_, Vec<Arc<[AtomicU32; 1]>>> {

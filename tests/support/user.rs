@@ -93,7 +93,7 @@ impl User {
             fits.then_some(())
         })
         .await;
-        self.pipe.pipeline.push.send(batch).expect("the end is open");
+        self.pipe.pipeline.push.send(batch, true).expect("the end is open");
     }
 
     /// The next jobs; it is done with all before them, and begins with all of them.
@@ -118,7 +118,7 @@ impl User {
     pub fn request(&self, tag: Tag, body: &[impl AsRef<[u8]>]) {
         let envelope = [&tag[..], b""];
         let request = message(envelope.into_iter().chain(body.iter().map(AsRef::as_ref)));
-        self.pipe.requests.push.send(request).expect("the end is open");
+        self.pipe.requests.push.send(request, true).expect("the end is open");
     }
 
     /// What became of a request.
