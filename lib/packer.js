@@ -41,12 +41,14 @@ function atNextTick (tick) {
 
 class Packer {
   /**
-   * `native` is open, and has memory for a slab (`src/binding/slab.rs`); `maxMessageSize` bounds a job. `idle` is the word that tells whether the engine is idle; `schedule(tick)` has
-   * `tick` called at the end of the tick; `refused(jobs)` gets back what a closed engine took no more.
+   * `native` is open, and has memory for a slab (`src/binding/slab.rs`); `maxMessageSize` bounds a job. `idle` is the word that tells whether
+   * the engine is idle; so many jobs are a `part` that leaves before the end of the tick; `schedule(tick)` has `tick` called then;
+   * `refused(jobs)` gets back what a closed engine took no more.
    */
-  constructor (native, maxMessageSize, { idle = NEVER_IDLE, schedule = atNextTick, refused }) {
+  constructor (native, maxMessageSize, { idle = NEVER_IDLE, part = Infinity, schedule = atNextTick, refused }) {
     this.native = native
     this.idle = idle
+    this.part = part
     this.schedule = schedule
     this.refused = refused
     this.maxMessageSize = maxMessageSize
@@ -192,6 +194,7 @@ class Packer {
   endJob () {
     this.ends[this.frames++] = this.used
     this.jobs++
+    if (this.jobs >= this.part) return this.flush()
     const idle = this.idle[0]
     // Whoever pushes once a tick writes by himself. Of more, the engine writes many at a time.
     if (idle === IDLE || (idle === LENT && this.isScheduled)) return this.flush(false)

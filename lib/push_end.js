@@ -7,6 +7,9 @@ const { Packer } = require('./packer.js')
 const { isDue, nextTurn } = require('./turn.js')
 const { WaitingLine } = require('./waiting_line.js')
 
+/** So many requests leave together, however many more follow in the same tick. */
+const PART = 32
+
 /** A worker that waits for room counts as waiting for itself when nothing has moved for so many milliseconds. */
 const LOCKED = 10
 
@@ -58,9 +61,10 @@ class PushEnd {
 
   /** The engine has opened it. */
   opened () {
-    // Requests come in bursts, as replies do, and nobody goes on before there is one: the end of the tick is soon enough.
-    const idle = this.name === 'push' ? this.native.idleWord() : undefined
-    this.packer = new Packer(this.native, this.session.options.maxMessageSize, { idle, refused: this.refused })
+    // Requests come in bursts, as replies do, and nobody goes on before there is one: the end of the tick is soon enough. Of many, some go
+    // ahead: then both sides work at the same time.
+    const way = this.name === 'push' ? { idle: this.native.idleWord() } : { part: PART }
+    this.packer = new Packer(this.native, this.session.options.maxMessageSize, { ...way, refused: this.refused })
     this.isOpen = true
     this.waiting.serve()
   }

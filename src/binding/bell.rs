@@ -59,12 +59,17 @@ impl Bell {
         }
     }
 
-    /// Reads a connection on the thread of the function until that is over; whether it can.
-    pub fn watch(&self, tap: &Arc<Tap>) -> bool {
+    /// Reads a connection on the thread of the function until that is over.
+    pub fn watch(&self, tap: &Arc<Tap>) {
         match self {
             Self::Loop(bell) => bell.watch(tap),
-            Self::Function(_) => false,
+            Self::Function(_) => tap.close(),
         }
+    }
+
+    /// Whether it can do that.
+    pub fn can_read(&self) -> bool {
+        matches!(self, Self::Loop(_))
     }
 
     /// Whether it keeps the process alive. For the thread of the function alone.

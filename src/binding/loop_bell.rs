@@ -99,8 +99,9 @@ impl LoopBell {
         let mut hook = ptr::null_mut();
         let own = Arc::as_ptr(&bell).cast_mut().cast();
         // SAFETY: what the hook is given lives until the last handle is closed, and with that the hook is removed.
-        check_status!(unsafe { sys::napi_add_async_cleanup_hook(env, Some(ended), own, &mut hook) })?;
+        let status = unsafe { sys::napi_add_async_cleanup_hook(env, Some(ended), own, &mut hook) };
         let _ = bell.hook.set(hook);
+        check_status!(status).inspect_err(|_| bell.close())?;
         Ok(Some(bell))
     }
 
@@ -111,14 +112,16 @@ impl LoopBell {
         }
     }
 
-    /// Reads a connection on its thread until that is over; whether it can.
-    pub fn watch(&self, tap: &Arc<Tap>) -> bool {
+    /// Reads a connection on its thread until that is over.
+    pub fn watch(&self, tap: &Arc<Tap>) {
         let mut shared = self.shared();
-        if shared.is_open {
-            shared.taps.push(Arc::clone(tap));
-            self.send(&shared);
+        if !shared.is_open {
+            return tap.close();
         }
-        shared.is_open
+        // A thread that is busy for long gets no longer a list by that.
+        shared.taps.retain(|tap| tap.is_lent());
+        shared.taps.push(Arc::clone(tap));
+        self.send(&shared);
     }
 
     /// Whether it keeps its thread's loop running. For that thread alone.
@@ -191,7 +194,8 @@ impl LoopBell {
     /// One handle less.
     fn note_closed(&self) {
         self.handles.set(self.handles.get() - 1);
-        if let (0, Some(hook)) = (self.handles.get(), self.hook.get()) {
+        let hook = self.hook.get().filter(|hook| !hook.is_null());
+        if let (0, Some(hook)) = (self.handles.get(), hook) {
             // SAFETY: it is there until it is removed, which happens here alone.
             unsafe { sys::napi_remove_async_cleanup_hook(*hook) };
         }
@@ -284,7 +288,7 @@ unsafe extern "C" fn rung(handle: *mut Block) {
         Arc::from_raw(bell)
     };
     let taps = std::mem::take(&mut bell.shared().taps);
-    taps.into_iter().for_each(|tap| Watch::start(&bell, tap));
+    taps.into_iter().filter(|tap| tap.is_lent()).for_each(|tap| Watch::start(&bell, tap));
     bell.call();
 }
 

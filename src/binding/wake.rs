@@ -130,8 +130,12 @@ impl Handle for Wake {
         self.raise(MAIL);
     }
 
-    fn watch(&self, tap: &Arc<Tap>) -> bool {
-        self.bell.watch(tap)
+    fn can_read(&self) -> bool {
+        self.bell.can_read()
+    }
+
+    fn watch(&self, tap: &Arc<Tap>) {
+        self.bell.watch(tap);
     }
 }
 

@@ -25,7 +25,8 @@ impl Books {
     /// count all the same.
     pub(super) fn answer(&mut self, link: &Link, replies: &Batch, handed: usize) -> Result<(), Error> {
         let Answers { orders, sorted, sound } = self.requests.answer(replies, handed);
-        self.count_answered(link, orders.len().wrapping_sub(handed));
+        // What nobody waits for was counted in vain.
+        self.count_answered(link, (orders.len() as u64).wrapping_sub(handed as u64));
         for order in orders {
             // It may wait for another peer by now.
             self.withdraw(order);
@@ -41,9 +42,9 @@ impl Books {
     }
 
     /// Before those who wait for it are told.
-    fn count_answered(&self, link: &Link, requests: usize) {
+    fn count_answered(&self, link: &Link, requests: u64) {
         link.peer.count_done(requests);
-        self.port().done.fetch_add(requests as u64, Relaxed);
+        self.port().done.fetch_add(requests, Relaxed);
     }
 
     /// A peer has refused jobs for good: that is its answer.

@@ -209,7 +209,7 @@ impl Books {
         if self.pattern == Pattern::Requests {
             return;
         }
-        link.peer.count_done(jobs);
+        link.peer.count_done(jobs as u64);
         self.port().done.fetch_add(jobs as u64, Relaxed);
     }
 

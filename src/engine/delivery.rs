@@ -81,7 +81,7 @@ impl Source {
             _ if !self.is_flow() => ledger.close(jobs as u64),
             Fate::Done => {
                 ledger.ack(first, jobs as u64);
-                self.peer.count_done(jobs);
+                self.peer.count_done(jobs as u64);
             }
             Fate::Unstarted => ledger.give_back(first, jobs as u64),
             Fate::Failed(reason) => (0..jobs as u64).for_each(|behind| ledger.nack(first + behind, reason)),

@@ -146,10 +146,12 @@ pub trait Handle: Send + Sync {
     fn raise(&self, bits: u32);
     /// Tells an event.
     fn tell(&self, event: &Event);
-    /// Asks it to read what comes on a connection by itself until [`Tap::read`] says that this is over; whether it can.
-    fn watch(&self, _tap: &Arc<Tap>) -> bool {
+    /// Whether it can read connections by itself.
+    fn can_read(&self) -> bool {
         false
     }
+    /// Asks it to do so, until [`Tap::read`] says that this is over.
+    fn watch(&self, _tap: &Arc<Tap>) {}
 }
 
 /// What became of the jobs that were left at a close.

@@ -153,8 +153,8 @@ pub struct Link {
     pub writer: RefCell<Option<Writer>>,
     /// Whether it is lent: then the end is told before the link writes.
     pub lent: Cell<bool>,
-    /// Whether somebody else reads.
-    pub is_tapped: Cell<bool>,
+    /// Where somebody else reads, if anybody does.
+    pub tap: RefCell<Option<Arc<Tap>>>,
     /// How many of the jobs that were read last, the first ones, somebody has who read them by himself.
     pub handed: Cell<u64>,
     /// Bytes that a large job which is arriving may grow to.
@@ -172,7 +172,7 @@ impl Link {
         Self {
             writer: RefCell::new(writer),
             lent: Cell::new(false),
-            is_tapped: Cell::new(false),
+            tap: RefCell::default(),
             handed: Cell::new(0),
             peer: Arc::new(peer),
             outbox: RefCell::default(),
@@ -207,9 +207,14 @@ impl Link {
 
     /// Has its task look what others have read, and whether they still may.
     pub fn rouse(&self) {
-        if self.is_tapped.get() {
+        if self.tap.borrow().is_some() {
             self.wake();
         }
+    }
+
+    /// Whether others have read what its task has not looked at.
+    pub fn is_behind(&self) -> bool {
+        self.tap.borrow().as_ref().is_some_and(|tap| tap.is_ahead())
     }
 
     /// Ends the connection once the outbox is written.
@@ -317,8 +322,6 @@ pub struct Connection {
     /// When a PING was made that is not answered.
     pinged: Option<Instant>,
     sent: Vec<Sent>,
-    /// Who else reads, if anybody does.
-    tap: Option<Arc<Tap>>,
     /// How much has come lately.
     trickle: Trickle,
     /// When to see whether whoever reads has read anything, and whether he has.
@@ -333,7 +336,7 @@ pub struct Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         // Only after a panic is it still there.
-        self.tap.take().map(|tap| tap.take_back());
+        self.link.tap.take().map(|tap| tap.take_back());
     }
 }
 
@@ -394,7 +397,6 @@ impl Connection {
         let writer = if end.lends() { stream.writer() } else { None };
         Self {
             link: Rc::new(Link::new(Peer::new(address, &peer.identity, peer.instance), writer)),
-            tap: None,
             trickle: Trickle::default(),
             tap_timer: Box::pin(sleep(Duration::ZERO)),
             has_read: false,
@@ -550,7 +552,7 @@ impl Connection {
 
     /// Takes in what others have read, and the way back if they don't read any more, or should not.
     fn read_after_others(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
-        let Some(tap) = self.tap.clone() else { return Ok(()) };
+        let Some(tap) = self.link.tap.borrow().clone() else { return Ok(()) };
         let read = tap.take();
         self.has_read |= !read.bytes.is_empty();
         self.take_in_read(&read)?;
@@ -560,18 +562,17 @@ impl Connection {
             is_idle |= !std::mem::take(&mut self.has_read);
             self.tap_timer.as_mut().reset(Instant::now() + TAPPED);
         }
-        let taker =
-            if read.is_over || is_idle || self.link.ending.get() { None } else { self.end.taker(&self.link) };
-        match taker {
-            Some(Taker { budget, .. }) => tap.renew(budget),
+        let is_over = read.is_over || is_idle || self.link.ending.get();
+        match self.end.taker(&self.link).filter(|_| !is_over) {
+            Some(taker) => tap.renew(taker.terms),
             None => self.take_back_reader()?,
         }
         Ok(())
     }
 
     fn take_back_reader(&mut self) -> Result<(), Why> {
-        let Some(tap) = self.tap.take() else { return Ok(()) };
-        self.link.is_tapped.set(false);
+        let Some(tap) = self.link.tap.take() else { return Ok(()) };
+        self.trickle = Trickle::default();
         self.take_in_read(&tap.take_back())?;
         self.stream.take_back_reader().map_err(Why::from)
     }
@@ -593,32 +594,27 @@ impl Connection {
             && !link.is_blocked.get()
             && link.inbox.borrow().is_empty()
             && self.decoder.is_between_jobs();
-        if self.tap.is_some() || !is_calm {
+        if link.tap.borrow().is_some() || !is_calm {
             return Ok(());
         }
         self.trickle = Trickle::default();
         let Some(taker) = self.end.taker(link) else { return Ok(()) };
-        let Some(reader) = self.stream.lend_reader() else { return Ok(()) };
+        let Some(reader) = self.stream.lend_reader()? else { return Ok(()) };
         let decoder = Decoder::new(self.end.config().max_message_size, true);
         let tap = Tap::new(reader, &taker, decoder, link.inbox.borrow().following(), cx.waker().clone());
-        if taker.handle.watch(&tap) {
-            self.tap = Some(tap);
-            self.link.is_tapped.set(true);
-            self.has_read = false;
-            self.tap_timer.as_mut().reset(Instant::now() + TAPPED);
-            // So that it rings.
-            let _ = self.tap_timer.as_mut().poll(cx);
-        } else {
-            self.stream.take_back_reader()?;
-            cx.waker().wake_by_ref();
-        }
+        taker.handle.watch(&tap);
+        link.tap.replace(Some(tap));
+        self.has_read = false;
+        self.tap_timer.as_mut().reset(Instant::now() + TAPPED);
+        // So that it rings.
+        let _ = self.tap_timer.as_mut().poll(cx);
         Ok(())
     }
 
     /// Reads until nothing is there or the inbox holds something; whether anything was read.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
         let mut any = false;
-        while self.tap.is_none()
+        while self.link.tap.borrow().is_none()
             && (self.link.is_flow() || self.link.inbox.borrow().is_empty())
             && !self.link.ending.get()
             && (!any || self.link.outbox.borrow().unwritten() == 0)
@@ -744,6 +740,11 @@ impl Connection {
                 Beat::Wait => {}
                 // No promise (TTL 0): a libzmq puller that is full would drop us for not hearing from us.
                 Beat::Ping => self.ping(),
+                // It may have been heard by others who did not get to read it.
+                Beat::Gone if self.link.tap.borrow().is_some() => {
+                    self.take_back_reader()?;
+                    while self.read(cx)? {}
+                }
                 Beat::Gone => return Err(Why::Lost(Error::new(code::TIMEOUT, "the peer went silent"))),
             }
         }

@@ -52,8 +52,8 @@ impl Peer {
     }
 
     /// Counts jobs that are done.
-    pub fn count_done(&self, jobs: usize) {
-        self.done.fetch_add(jobs as u64, Relaxed);
+    pub fn count_done(&self, jobs: u64) {
+        self.done.fetch_add(jobs, Relaxed);
     }
 
     /// Counts jobs that were sent before.

@@ -27,7 +27,7 @@ use super::{
     peer::Peer,
     pipe::{Alarm, Pipe},
     pull_port::{PullPort, give_back},
-    tap::{Sink, Taker},
+    tap::{Sink, Taker, Terms},
     telling::{lend, reply, take_back, tell},
 };
 use crate::{
@@ -63,6 +63,8 @@ pub struct PullEnd {
     state: RefCell<FairQueue>,
     /// When to look again without being asked.
     alarm: Cell<Option<Instant>>,
+    /// The alarm has rung, and somebody was not told then.
+    is_late: Cell<bool>,
     stop: watch::Receiver<bool>,
 }
 
@@ -88,6 +90,7 @@ impl PullEnd {
             instance,
             state: RefCell::new(FairQueue::new()),
             alarm: Cell::default(),
+            is_late: Cell::default(),
             stop,
         });
         spawn_local(Self::watch(Rc::downgrade(&end), Arc::clone(&end.pipe), side, end.stop.clone()));
@@ -181,6 +184,7 @@ impl PullEnd {
             self.deal(&consumers);
         }
         let mut state = self.state.borrow_mut();
+        // Who reads by himself may have to stop.
         if cause != Cause::Received {
             state.links.iter().for_each(|link| link.rouse());
         }
@@ -207,6 +211,7 @@ impl PullEnd {
     fn deal(&self, consumers: &[Arc<Consumer>]) {
         let port = self.port();
         let most_unread = self.replies().then_some(MOST_UNREAD);
+        port.is_dealing.store(!port.returned().is_empty(), SeqCst);
         loop {
             let mut state = self.state.borrow_mut();
             while let Some((consumer, most)) = next_consumer(consumers) {
@@ -228,6 +233,7 @@ impl PullEnd {
             // Said first and looked at afterwards, so that a consumer that takes its last batch meanwhile is seen.
             port.is_stocked.store(is_stocked, SeqCst);
             if !is_stocked || next_consumer(consumers).is_none() {
+                port.is_dealing.store(false, SeqCst);
                 return;
             }
         }
@@ -300,7 +306,14 @@ impl PullEnd {
         let recent: f64 = links.iter().map(|link| link.grant.borrow().recent).sum();
         let bytes = WINDOW.saturating_sub(state.held) / links.len().max(1);
         let mut is_untold = false;
+        let is_late = cause == Cause::Alarm || self.is_late.take();
         for link in &links {
+            if link.is_behind() {
+                // As soon as what others have read is counted.
+                is_untold = true;
+                self.is_late.set(is_late);
+                continue;
+            }
             let needs = consumers.iter().map(|consumer| consumer.needs(link.round_trip.get()));
             let (slots, ahead) = needs.fold((0, 0), |sum, need| (sum.0 + need.0, sum.1 + need.1));
             let free = if state.is_closing { 0 } else { (slots + ahead).saturating_sub(pooled) };
@@ -308,12 +321,12 @@ impl PullEnd {
             let share = (link.grant.borrow().recent + 1.0) / (recent + links.len() as f64);
             let window = for_slots + ((free - for_slots) as f64 * share).ceil() as u64;
             let received = link.inbox.borrow().received();
-            let is_eager = link.grant.borrow_mut().is_eager(received, slots > 0, cause == Cause::Alarm);
-            let is_due = cause == Cause::Alarm || consumers.is_empty() || is_eager;
+            let is_eager = link.grant.borrow_mut().is_eager(received, slots > 0, is_late);
+            let is_due = is_late || consumers.is_empty() || is_eager;
             // In this order: a request whose reply is lost with the link must be sent again.
             let has_replied = reply(link);
             is_untold |= tell(link, (window, bytes as u64), has_replied, is_due);
-            if cause == Cause::Alarm {
+            if is_late {
                 link.grant.borrow_mut().recent *= FADING;
             }
             let ledger = link.peer.ledger();
@@ -388,8 +401,9 @@ struct Counter {
 impl Sink for Counter {
     fn take(&self, parcel: Parcel) -> bool {
         let (port, jobs) = (&self.pipe.ports(self.side.pattern()).pull, parcel.jobs);
-        // What was given back goes first.
-        if !port.returned().is_empty() || self.consumer.wants().is_none_or(|most| most < jobs) {
+        // What was given back goes first. In this order: nothing is dealt that was not among that before.
+        let is_first = port.returned().is_empty() && !port.is_dealing.load(SeqCst);
+        if !is_first || self.consumer.wants().is_none_or(|most| most < jobs) {
             return false;
         }
         // Before anybody can settle them.
@@ -575,7 +589,8 @@ impl End for PullEnd {
         let is_plain =
             state.round.is_empty() && port.returned().is_empty() && link.returning.get() == Returning::No;
         let left = link.grant.borrow().left(link.inbox.borrow().received());
-        if state.is_closing || !is_plain || left == 0 {
+        let is_glutted = self.replies() && is_glutted(link);
+        if state.is_closing || !is_plain || is_glutted || left == 0 || !consumer.handle().can_read() {
             return None;
         }
         let counter = Counter {
@@ -585,7 +600,11 @@ impl End for PullEnd {
             peer: Arc::clone(&link.peer),
         };
         // With half of what was granted left, it is time to grant more.
-        Some(Taker { handle: consumer.handle(), sink: Arc::new(counter), budget: left.div_ceil(2) })
+        Some(Taker {
+            handle: consumer.handle(),
+            sink: Arc::new(counter),
+            terms: Terms { budget: left.div_ceil(2), wants_credit: false },
+        })
     }
 
     fn left(&self, link: &Rc<Link>) {

@@ -26,6 +26,8 @@ pub struct PullPort {
     pub(super) nudge: Nudge,
     /// Jobs wait for a consumer, so one that can take more must say so.
     pub(super) is_stocked: AtomicBool,
+    /// What was given back is being dealt.
+    pub(super) is_dealing: AtomicBool,
     pub(super) is_closed: AtomicBool,
     /// Somebody looks at what consumers settle: from the opening of the end until its last connection has ended.
     pub(super) is_running: AtomicBool,

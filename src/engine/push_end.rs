@@ -25,7 +25,7 @@ use super::{
     pipe::{Alarm, Pipe},
     push_port::{Idle, PushPort},
     requests::are_replies_to,
-    tap::{Sink, Taker},
+    tap::{Sink, Taker, Terms},
 };
 use crate::{
     config::Config,
@@ -227,6 +227,9 @@ impl End for PushEnd {
         if self.side.pattern() == Pattern::Pipeline {
             return Err(Error::new(code::PROTOCOL, "a PULL that sends messages"));
         }
+        if self.is_closed() {
+            return Ok(());
+        }
         let mut books = self.open_books();
         let mut inbox = link.inbox.borrow_mut();
         let (mut answered, mut handed) = (Ok(()), link.handed.take() as usize);
@@ -296,14 +299,17 @@ impl End for PushEnd {
     }
 
     fn taker(&self, link: &Rc<Link>) -> Option<Taker> {
-        let is_only = matches!(&self.books.borrow().links[..], [only] if Rc::ptr_eq(only, link));
-        if self.side != Side::Request || !is_only || self.is_closed() {
+        let books = self.books.borrow();
+        let is_only = matches!(&books.links[..], [only] if Rc::ptr_eq(only, link));
+        let is_timed = self.config().ack_timeout.is_some();
+        if self.side != Side::Request || !is_only || is_timed || self.is_closed() {
             return None;
         }
-        let asker = self.pipe.requests.askers.only()?;
+        let asker = self.pipe.requests.askers.only().filter(|asker| asker.handle().can_read())?;
         let handle = asker.handle();
         let sink = Replies { pipe: Arc::clone(&self.pipe), asker, peer: Arc::clone(&link.peer) };
-        Some(Taker { handle, sink: Arc::new(sink), budget: u64::MAX })
+        let terms = Terms { budget: u64::MAX, wants_credit: books.queue.jobs() + books.lone.jobs() > 0 };
+        Some(Taker { handle, sink: Arc::new(sink), terms })
     }
 
     fn left(&self, link: &Rc<Link>) {
@@ -337,7 +343,7 @@ impl Sink for Replies {
             return false;
         }
         // Before whoever waits is told. What nobody waits for is taken off again when the books are kept.
-        self.peer.count_done(jobs);
+        self.peer.count_done(jobs as u64);
         self.pipe.requests.push.done.fetch_add(jobs as u64, Relaxed);
         self.asker.put(batch);
         true

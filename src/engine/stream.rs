@@ -13,8 +13,8 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     }
 
     /// What another thread can read with, if there is such a thing. Until it is taken back, nothing here notices what comes.
-    fn lend_reader(&mut self) -> Option<Reader> {
-        None
+    fn lend_reader(&mut self) -> io::Result<Option<Reader>> {
+        Ok(None)
     }
 
     /// Notices again what comes.
@@ -61,14 +61,16 @@ mod shared {
     use std::{
         cell::OnceCell,
         io::{self, IoSlice, Read, Write},
-        net::Shutdown,
-        os::fd::{AsFd, AsRawFd},
+        net,
+        os::{
+            fd::{AsFd, AsRawFd, OwnedFd},
+            unix,
+        },
         pin::Pin,
         sync::Arc,
         task::{Context, Poll},
     };
 
-    use socket2::{SockRef, Socket};
     use tokio::{
         io::{AsyncRead, AsyncWrite, ReadBuf},
         net::{TcpStream, UnixStream},
@@ -77,80 +79,125 @@ mod shared {
     use super::{Reader, Stream, TryRead, TryWrite, Writer};
 
     /// A connection of the system's.
-    pub struct SharedStream<S> {
-        /// What the I/O thread uses. Gone while others read: the system would wake it for everything that comes.
-        stream: Option<S>,
-        /// The same connection once more, for other threads, and meanwhile for us.
-        twin: OnceCell<Arc<Socket>>,
+    pub struct SharedStream<S: Watched> {
+        state: State<S>,
+        /// The same connection once more, for other threads.
+        twin: OnceCell<Arc<S::Resting>>,
+    }
+
+    enum State<S: Watched> {
+        /// The I/O thread is woken for it.
+        Watched(S),
+        /// Not while others read, or it would be for everything that comes.
+        Resting(S::Resting),
+        /// The system would not have it watched again.
+        Lost,
     }
 
     /// A stream of tokio's.
-    pub trait Watched: AsyncRead + AsyncWrite + Unpin + AsFd + Sized {
-        /// One that the I/O thread is woken for.
-        fn watch(socket: Socket) -> io::Result<Self>;
+    pub trait Watched: AsyncRead + AsyncWrite + AsFd + Unpin + Sized {
+        /// The same as the system has it.
+        type Resting: Socket;
+
+        /// Has the I/O thread woken for it.
+        fn watch(resting: Self::Resting) -> io::Result<Self>;
+
+        /// No more.
+        fn rest(self) -> io::Result<Self::Resting>;
     }
 
-    impl Watched for TcpStream {
-        fn watch(socket: Socket) -> io::Result<Self> {
-            Self::from_std(socket.into())
-        }
+    /// A connection as the system has it.
+    pub trait Socket: TryRead + TryWrite + From<OwnedFd> + Unpin + 'static {
+        /// Writes what the system takes at once.
+        fn try_write_all(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+        /// Ends it, whoever else has it.
+        fn end(&self) -> io::Result<()>;
     }
 
-    impl Watched for UnixStream {
-        fn watch(socket: Socket) -> io::Result<Self> {
-            Self::from_std(socket.into())
-        }
+    macro_rules! system_stream {
+        ($watched:ty, $resting:ty) => {
+            impl Watched for $watched {
+                type Resting = $resting;
+
+                fn watch(resting: $resting) -> io::Result<Self> {
+                    Self::from_std(resting)
+                }
+
+                fn rest(self) -> io::Result<$resting> {
+                    self.into_std()
+                }
+            }
+
+            impl Socket for $resting {
+                fn try_write_all(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+                    let mut own = self;
+                    own.write_vectored(slices)
+                }
+
+                fn end(&self) -> io::Result<()> {
+                    self.shutdown(net::Shutdown::Both)
+                }
+            }
+
+            impl TryWrite for $resting {
+                fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+                    let mut own = self;
+                    own.write(bytes)
+                }
+            }
+
+            impl TryRead for $resting {
+                fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                    let mut own = self;
+                    own.read(buffer)
+                }
+
+                fn descriptor(&self) -> i32 {
+                    self.as_raw_fd()
+                }
+            }
+        };
     }
 
-    impl TryWrite for Socket {
-        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-            self.send(bytes)
-        }
-    }
-
-    impl TryRead for Socket {
-        fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-            let mut socket = self;
-            socket.read(buffer)
-        }
-
-        fn descriptor(&self) -> i32 {
-            self.as_raw_fd()
-        }
-    }
+    system_stream!(TcpStream, net::TcpStream);
+    system_stream!(UnixStream, unix::net::UnixStream);
 
     impl<S: Watched> SharedStream<S> {
         /// A connection that nobody else uses yet.
         pub fn new(stream: S) -> Self {
-            Self { stream: Some(stream), twin: OnceCell::new() }
+            Self { state: State::Watched(stream), twin: OnceCell::new() }
         }
 
-        fn twin(&self) -> Option<Arc<Socket>> {
-            if let (None, Some(stream)) = (self.twin.get(), &self.stream) {
+        fn twin(&self) -> Option<Arc<S::Resting>> {
+            if let (None, State::Watched(stream)) = (self.twin.get(), &self.state) {
                 // With no descriptor left for it, the I/O thread does all there is to do.
-                let twin = SockRef::from(stream).try_clone().ok()?;
-                return Some(Arc::clone(self.twin.get_or_init(|| Arc::new(twin))));
+                let twin = stream.as_fd().try_clone_to_owned().ok()?;
+                return Some(Arc::clone(self.twin.get_or_init(|| Arc::new(twin.into()))));
             }
             self.twin.get().cloned()
         }
 
         /// The stream, watched: something is to be waited for.
         fn watched(&mut self) -> io::Result<Pin<&mut S>> {
-            let stream = match (self.stream.take(), self.twin.get()) {
-                (Some(stream), _) => stream,
-                (None, Some(twin)) => S::watch(twin.try_clone()?)?,
-                (None, None) => return Err(io::ErrorKind::NotConnected.into()),
-            };
-            Ok(Pin::new(self.stream.insert(stream)))
+            if let State::Resting(_) = self.state
+                && let State::Resting(resting) = std::mem::replace(&mut self.state, State::Lost)
+            {
+                self.state = State::Watched(S::watch(resting)?);
+            }
+            match &mut self.state {
+                State::Watched(stream) => Ok(Pin::new(stream)),
+                State::Resting(_) | State::Lost => Err(io::ErrorKind::NotConnected.into()),
+            }
         }
 
         fn poll_send(
             &mut self,
-            send: impl FnOnce(&Socket) -> io::Result<usize>,
+            send: impl FnOnce(&S::Resting) -> io::Result<usize>,
             poll: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<usize>>,
         ) -> Poll<io::Result<usize>> {
-            if let (None, Some(twin)) = (&self.stream, self.twin.get()) {
-                match send(twin) {
+            if let State::Resting(resting) = &self.state {
+                match send(resting) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     sent => return Poll::Ready(sent),
                 }
@@ -159,12 +206,12 @@ mod shared {
         }
     }
 
-    impl<S> Drop for SharedStream<S> {
+    impl<S: Watched> Drop for SharedStream<S> {
         fn drop(&mut self) {
             // Others may hold the twin for a while yet, and the peer is not to wait for them.
             if let Some(twin) = self.twin.take().filter(|twin| Arc::strong_count(twin) > 1) {
                 // If it fails, the connection has ended already.
-                let _ = twin.shutdown(Shutdown::Both);
+                let _ = twin.end();
             }
         }
     }
@@ -175,10 +222,14 @@ mod shared {
             Some(writer)
         }
 
-        fn lend_reader(&mut self) -> Option<Reader> {
-            let reader: Reader = self.twin()?;
-            self.stream = None;
-            Some(reader)
+        fn lend_reader(&mut self) -> io::Result<Option<Reader>> {
+            let Some(twin) = self.twin() else { return Ok(None) };
+            let reader: Reader = twin;
+            self.state = match std::mem::replace(&mut self.state, State::Lost) {
+                State::Watched(stream) => State::Resting(stream.rest()?),
+                other => other,
+            };
+            Ok(Some(reader))
         }
 
         fn take_back_reader(&mut self) -> io::Result<()> {
@@ -202,7 +253,7 @@ mod shared {
             cx: &mut Context<'_>,
             bytes: &[u8],
         ) -> Poll<io::Result<usize>> {
-            self.poll_send(|socket| socket.send(bytes), |stream| stream.poll_write(cx, bytes))
+            self.poll_send(|socket| socket.try_write(bytes), |stream| stream.poll_write(cx, bytes))
         }
 
         fn poll_write_vectored(
@@ -211,7 +262,7 @@ mod shared {
             slices: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
             self.poll_send(
-                |mut socket| socket.write_vectored(slices),
+                |socket| socket.try_write_all(slices),
                 |stream| stream.poll_write_vectored(cx, slices),
             )
         }

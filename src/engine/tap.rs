@@ -4,6 +4,7 @@
 
 use std::{
     cell::RefCell,
+    fmt::{self, Debug},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
@@ -22,8 +23,9 @@ use crate::wire::{
 /// What is read at once: one that brings more is the I/O thread's work.
 const READ_BUFFER: usize = 16 * 1024;
 
-/// So many bytes are kept for the I/O thread at most before it is woken for them.
-const MOST_KEPT: usize = 64 * 1024;
+/// So many bytes are kept for the I/O thread before it is woken for them, and so many at most.
+const MANY_KEPT: usize = 64 * 1024;
+const MOST_KEPT: usize = 4 * MANY_KEPT;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
@@ -35,8 +37,17 @@ pub struct Taker {
     pub handle: Arc<dyn Handle>,
     /// where what it reads goes,
     pub sink: Arc<dyn Sink>,
-    /// and after how many jobs the I/O thread must look.
+    /// and when the I/O thread must look.
+    pub terms: Terms,
+}
+
+/// When the I/O thread must look at what others have read.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// After so many jobs,
     pub budget: u64,
+    /// and as soon as its peer has settled or granted something, because it waits for that.
+    pub wants_credit: bool,
 }
 
 /// Where a thread puts what it has read.
@@ -65,7 +76,7 @@ struct State {
 struct Own {
     decoder: Decoder,
     inbox: Inbox,
-    budget: u64,
+    terms: Terms,
 }
 
 /// What was read past the I/O thread.
@@ -79,10 +90,16 @@ pub struct Read {
     pub is_over: bool,
 }
 
+impl Debug for Tap {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Tap({:?})", self.reader)
+    }
+}
+
 impl Tap {
     /// Lends the way. `decoder` and `inbox` go on from where the I/O thread's are.
     pub fn new(reader: Reader, taker: &Taker, decoder: Decoder, inbox: Inbox, waker: Waker) -> Arc<Self> {
-        let own = Own { decoder, inbox, budget: taker.budget };
+        let own = Own { decoder, inbox, terms: taker.terms };
         let state = State { own: Some(own), read: Read::default(), waker };
         Arc::new(Self { reader, sink: Arc::clone(&taker.sink), state: Mutex::new(state) })
     }
@@ -118,11 +135,25 @@ impl Tap {
         Read { is_over, ..std::mem::take(&mut state.read) }
     }
 
-    /// So many more jobs may come until the I/O thread must look.
-    pub fn renew(&self, budget: u64) {
-        if let Some(own) = &mut self.state().own {
-            own.budget = budget;
+    /// Sets new terms, now that what was read has been looked at. What was read since may be what the I/O thread waits for.
+    pub fn renew(&self, terms: Terms) {
+        let mut state = self.state();
+        if let Some(own) = &mut state.own {
+            own.terms = terms;
         }
+        if terms.wants_credit && !state.read.bytes.is_empty() {
+            state.waker.wake_by_ref();
+        }
+    }
+
+    /// Whether somebody may still read here.
+    pub fn is_lent(&self) -> bool {
+        self.state().own.is_some()
+    }
+
+    /// Whether something was read that the I/O thread has not looked at.
+    pub fn is_ahead(&self) -> bool {
+        !self.state().read.bytes.is_empty()
     }
 
     /// Takes the way back: what was read last.
@@ -143,7 +174,7 @@ impl Tap {
 }
 
 impl State {
-    /// Hands over what it can; whether that was all, and all in order.
+    /// Hands over what it can; whether that was all, and nothing that is the I/O thread's affair.
     fn take_in(&mut self, bytes: &[u8], sink: &dyn Sink) -> bool {
         let Some(own) = &mut self.own else { return false };
         self.read.bytes.extend_from_slice(bytes);
@@ -156,19 +187,22 @@ impl State {
             is_sound = sink.take(parcel);
             if is_sound {
                 self.read.handed += jobs;
-                own.budget = own.budget.saturating_sub(jobs);
+                own.terms.budget = own.terms.budget.saturating_sub(jobs);
             }
         }
-        let mut is_urgent = own.budget == 0 || self.read.bytes.len() > MOST_KEPT;
+        let mut is_urgent = own.terms.budget == 0 || self.read.bytes.len() > MANY_KEPT;
         while let Some(command) = own.decoder.command() {
-            is_urgent |= !matches!(
-                command,
-                Command::Flow(FlowCommand::Ack(_) | FlowCommand::Credit { .. } | FlowCommand::Job(_))
-            );
+            match command {
+                Command::Flow(FlowCommand::Job(_)) => {}
+                Command::Flow(FlowCommand::Ack(_) | FlowCommand::Credit { .. }) => {
+                    is_urgent |= own.terms.wants_credit
+                }
+                _ => is_sound = false,
+            }
         }
         if is_urgent {
             self.waker.wake_by_ref();
         }
-        is_sound && own.decoder.open_job() == 0
+        is_sound && own.decoder.open_job() == 0 && self.read.bytes.len() <= MOST_KEPT
     }
 }
