@@ -28,6 +28,8 @@ pub struct FairQueue {
     pub(super) telling: u64,
     pub(super) is_closing: bool,
     pub(super) closing_since: Instant,
+    /// Pushers were asked whether they have heard that nothing more is taken.
+    pub(super) has_asked: bool,
 }
 
 impl FairQueue {
@@ -41,6 +43,7 @@ impl FairQueue {
             telling: 0,
             is_closing: false,
             closing_since: Instant::now(),
+            has_asked: false,
         }
     }
 

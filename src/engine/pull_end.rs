@@ -138,10 +138,12 @@ impl PullEnd {
         let flow: Vec<_> = state.links.iter().filter(|link| link.is_flow()).cloned().collect();
         drop(state);
         self.look(Cause::Asked);
+        // Behind what takes back their credit: the answer shows that this was heard.
         for link in flow {
             link.ask();
             link.wake();
         }
+        self.state.borrow_mut().has_asked = true;
         let end = Rc::clone(self);
         spawn_local(async move {
             let pipe = Arc::clone(&end.pipe);
@@ -333,7 +335,7 @@ impl PullEnd {
             link.peer
                 .set_flow(link.grant.borrow().left(link.inbox.borrow().received()), ledger.open() as usize);
             // What was on its way when it heard that nothing more is wanted has arrived before it answers.
-            let has_all = link.is_answered() || now >= state.closing_since + GOODBYE;
+            let has_all = state.has_asked && link.is_answered() || now >= state.closing_since + GOODBYE;
             if state.is_closing && ledger.is_closed() && has_all {
                 link.end();
             }
