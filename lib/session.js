@@ -37,6 +37,8 @@ class Session {
     this.opening = { push: null, pull: null, request: null, reply: null }
     this.isClosing = false
     this.isClosed = false
+    /** All connections of the closed pipe have ended. */
+    this.isParted = false
     /** Our own close, if we made one; and the end, whoever made it. */
     this.closing = null
     this.until = Infinity
@@ -284,7 +286,6 @@ class Session {
     this.tellWatchers()
     this.endOver()
     this.unwatchIfOver()
-    this.leaveIfAnswered()
     return lost
   }
 
@@ -328,6 +329,10 @@ class Session {
         case 'closed':
           this.closed(mail)
           break
+        case 'parted':
+          this.isParted = true
+          this.leaveIfAnswered()
+          break
         default:
           // In a tick of its own: a listener that throws must not keep others from being told.
           process.nextTick(this.tell, mail.kind, toEvent(mail))
@@ -338,7 +343,7 @@ class Session {
 
   /** Once it is over and every question is answered, the engine needs to know of us no more, nor we of it. */
   leaveIfAnswered () {
-    if (this.isClosed && this.questions.size === 0) this.native.leave()
+    if (this.isParted && this.questions.size === 0) this.native.leave()
   }
 
   tellWatchers () {

@@ -168,6 +168,7 @@ impl From<&Event> for Mail {
             },
             Event::Refused { side, address, error } => because(mail("refused", side, address, ""), error),
             Event::Closing => Self { kind: "closing", ..Self::default() },
+            Event::Parted => Self { kind: "parted", ..Self::default() },
             Event::Closed(tally) => Self {
                 kind: "closed",
                 given_up: tally.given_up as f64,

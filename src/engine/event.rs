@@ -125,6 +125,8 @@ pub enum Event {
     Closing,
     /// The pipe is closed, and what became of the jobs that were left.
     Closed(Tally),
+    /// And its last connection has ended: there is nothing more to tell.
+    Parted,
 }
 
 /// There may be room in the push end.

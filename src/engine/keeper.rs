@@ -94,6 +94,9 @@ impl Keeper {
         // Whoever is answered finds the end in the mail before.
         self.pipe.end(tally);
         closers.into_iter().for_each(|callback| callback.send(Ok(tally)));
+        // Nobody waits for connections to end in order, but who listens hears of it.
+        self.pipe.parted().await;
+        self.pipe.tell(&Event::Parted);
     }
 
     fn ends(&mut self, side: Side) -> &mut Ends {

@@ -3,12 +3,12 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{
     event::{Callback, Event, Handle, Pattern, Side, Tally},
@@ -30,6 +30,9 @@ pub struct Pipe {
     handles: Mutex<Vec<Arc<dyn Handle>>>,
     calls: mpsc::UnboundedSender<Call>,
     is_closed: AtomicBool,
+    /// How many connections there are that users were told of, and who waits for the end of the last.
+    connections: AtomicUsize,
+    parted: Notify,
 }
 
 /// What is asked of a pipe, in order: see the methods of [`Pipe`].
@@ -68,6 +71,8 @@ impl Pipe {
             handles: Mutex::new(vec![handle]),
             calls,
             is_closed: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            parted: Notify::new(),
         };
         (Arc::new(pipe), receiver)
     }
@@ -155,6 +160,25 @@ impl Pipe {
     /// Tells all users.
     pub(super) fn tell(&self, event: &Event) {
         self.handles().iter().for_each(|handle| handle.tell(event));
+        match event {
+            Event::Join { .. } => drop(self.connections.fetch_add(1, SeqCst)),
+            Event::Leave { .. } => {
+                self.connections.fetch_sub(1, SeqCst);
+                self.parted.notify_waiters();
+            }
+            _ => {}
+        }
+    }
+
+    /// Resolves when users were told of the end of every connection.
+    pub(super) async fn parted(&self) {
+        loop {
+            let parted = self.parted.notified();
+            if self.connections.load(SeqCst) == 0 {
+                return;
+            }
+            parted.await;
+        }
     }
 
     /// Asks all users to look.
