@@ -30,6 +30,7 @@ use super::{
     peer::Peer,
     stream::{BoxStream, Writer},
     tap::{Read, Taker, Tap},
+    trickle::{LATELY, Trickle},
 };
 use crate::{
     config::Config,
@@ -63,11 +64,6 @@ const MAX_SLICES: usize = 64;
 
 /// The most PONGs that wait to be written; PINGs beyond go unanswered, or a peer could fill our memory with them.
 const MAX_PONGS: usize = 16;
-
-/// Whoever reads by himself must have read something in so long; and how often, and how much, must come for somebody to do so.
-const TAPPED: Duration = Duration::from_millis(10);
-const OFTEN: u32 = 8;
-const LITTLE: usize = 8 * 1024;
 
 thread_local! {
     /// One for all links: what was read is turned into batches before anything else happens.
@@ -558,9 +554,9 @@ impl Connection {
         self.take_in_read(&read)?;
         let mut is_idle = false;
         while self.tap_timer.as_mut().poll(cx).is_ready() {
-            // Whoever waits for nothing more, or is busy: what comes next is for us to read.
+            // Whoever it is waits for nothing more, or is busy: what comes next is for us to read.
             is_idle |= !std::mem::take(&mut self.has_read);
-            self.tap_timer.as_mut().reset(Instant::now() + TAPPED);
+            self.tap_timer.as_mut().reset(Instant::now() + LATELY);
         }
         let is_over = read.is_over || is_idle || self.link.ending.get();
         match self.end.taker(&self.link).filter(|_| !is_over) {
@@ -605,7 +601,7 @@ impl Connection {
         taker.handle.watch(&tap);
         link.tap.replace(Some(tap));
         self.has_read = false;
-        self.tap_timer.as_mut().reset(Instant::now() + TAPPED);
+        self.tap_timer.as_mut().reset(Instant::now() + LATELY);
         // So that it rings.
         let _ = self.tap_timer.as_mut().poll(cx);
         Ok(())
@@ -748,30 +744,6 @@ impl Connection {
                 Beat::Gone => return Err(Why::Lost(Error::new(code::TIMEOUT, "the peer went silent"))),
             }
         }
-    }
-}
-
-/// What has come lately.
-#[derive(Debug, Default)]
-struct Trickle {
-    since: Option<Instant>,
-    reads: u32,
-}
-
-impl Trickle {
-    /// So much was read.
-    fn note(&mut self, length: usize) {
-        let now = Instant::now();
-        let is_late = self.since.is_none_or(|since| now - since > TAPPED);
-        if is_late || length > LITTLE {
-            *self = Self { since: Some(now), reads: 0 };
-        }
-        self.reads += u32::from(length <= LITTLE);
-    }
-
-    /// Whether it is little, and often.
-    fn is_steady(&self) -> bool {
-        self.reads >= OFTEN
     }
 }
 

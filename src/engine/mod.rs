@@ -4,7 +4,8 @@
 //! in its [`flight`], and all of it in the [`books`], until it is acknowledged (or, by [`answers`], replied to). In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
 //! [`consumer`]; and back, from the [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`].
 //! Requests go the same ways ([`requests`]), and their replies back: from the [`ledger`] through the pusher's link to the [`asker`].
-//! An idle link may be written to by others: [`lease`] of a [`shortcut`] on a [`stream`]. [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
+//! An idle link may be written to by others: [`lease`] of a [`shortcut`] on a [`stream`]; and read by them, while there is only a [`trickle`]: [`tap`].
+//! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
 
 mod answers;
 pub mod asker;
@@ -44,3 +45,4 @@ mod stream;
 pub mod tap;
 mod telling;
 mod transport;
+mod trickle;

@@ -393,14 +393,14 @@ impl PullEnd {
 }
 
 /// Hands what a consumer's own thread has read to the consumer.
-struct Counter {
+struct Jobs {
     pipe: Arc<Pipe>,
     side: Side,
     consumer: Arc<Consumer>,
     peer: Arc<Peer>,
 }
 
-impl Sink for Counter {
+impl Sink for Jobs {
     fn take(&self, parcel: Parcel) -> bool {
         let (port, jobs) = (&self.pipe.ports(self.side.pattern()).pull, parcel.jobs);
         // What was given back goes first. In this order: nothing is dealt that was not among that before.
@@ -595,7 +595,7 @@ impl End for PullEnd {
         if state.is_closing || !is_plain || is_glutted || left == 0 || !consumer.handle().can_read() {
             return None;
         }
-        let counter = Counter {
+        let sink = Jobs {
             pipe: Arc::clone(&self.pipe),
             side: self.side,
             consumer: Arc::clone(consumer),
@@ -604,7 +604,7 @@ impl End for PullEnd {
         // With half of what was granted left, it is time to grant more.
         Some(Taker {
             handle: consumer.handle(),
-            sink: Arc::new(counter),
+            sink: Arc::new(sink),
             terms: Terms { budget: left.div_ceil(2), wants_credit: false },
         })
     }

@@ -206,3 +206,138 @@ impl State {
         is_sound && own.decoder.open_job() == 0 && self.read.bytes.len() <= MOST_KEPT
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        task::Wake,
+    };
+
+    use super::{super::stream::TryRead, *};
+    use crate::wire::{command, frame};
+
+    /// What comes on a connection, a piece at a time.
+    #[derive(Debug, Default)]
+    struct Pieces(Mutex<Vec<Vec<u8>>>);
+
+    impl TryRead for Pieces {
+        fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+            let mut pieces = self.0.lock().expect("nobody panics");
+            let piece = pieces.pop().ok_or(io::ErrorKind::WouldBlock)?;
+            buffer[..piece.len()].copy_from_slice(&piece);
+            Ok(piece.len())
+        }
+
+        fn descriptor(&self) -> i32 {
+            -1
+        }
+    }
+
+    /// Takes so many jobs.
+    struct Room(AtomicUsize);
+
+    impl Sink for Room {
+        fn take(&self, parcel: Parcel) -> bool {
+            self.0.fetch_update(SeqCst, SeqCst, |room| room.checked_sub(parcel.jobs)).is_ok()
+        }
+    }
+
+    struct Nobody;
+
+    impl Handle for Nobody {
+        fn raise(&self, _: u32) {}
+        fn tell(&self, _: &super::super::event::Event) {}
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn job(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame::put_header(&mut out, 0, bytes.len());
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    /// A tap whose thread has room for so many jobs, where these pieces come; and how often it has woken the I/O thread.
+    fn tap(room: usize, terms: Terms, pieces: &[&[u8]]) -> (Arc<Tap>, Arc<Woken>) {
+        let reader = Arc::new(Pieces(Mutex::new(pieces.iter().rev().map(|piece| piece.to_vec()).collect())));
+        let sink = Arc::new(Room(AtomicUsize::new(room)));
+        let taker = Taker { handle: Arc::new(Nobody), sink, terms };
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(Arc::clone(&woken));
+        (Tap::new(reader, &taker, Decoder::new(1 << 20, true), Inbox::default(), waker), woken)
+    }
+
+    const EASY: Terms = Terms { budget: 100, wants_credit: false };
+
+    #[test]
+    fn what_was_read_is_kept_with_how_much_of_it_was_handed_over() {
+        let (one, two) = (job(b"one"), job(b"two"));
+        let (first, second) = two.split_at(3);
+        let (tap, woken) = tap(9, EASY, &[&one, first, second]);
+        assert!(tap.read() && tap.read() && tap.is_ahead());
+        let read = tap.take();
+        assert_eq!((read.bytes, read.handed, read.is_over), ([&one[..], first].concat(), 1, false));
+        assert!(tap.read() && tap.read());
+        let read = tap.take_back();
+        assert_eq!((&read.bytes[..], read.handed, read.is_over), (second, 1, true));
+        assert!(!tap.read() && !tap.is_lent());
+        assert_eq!(woken.0.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn what_finds_no_room_or_is_no_job_is_left_to_the_io_thread() {
+        let ping = command::ping(0, b"");
+        let breach = [9; 9];
+        for (room, piece, handed) in [
+            (1, job(b"x").repeat(2), 0),
+            (9, [job(b"x"), ping].concat(), 1),
+            (9, [&job(b"x")[..], &breach].concat(), 0),
+        ] {
+            let (tap, woken) = tap(room, EASY, &[&piece]);
+            assert!(!tap.read());
+            let read = tap.take();
+            assert_eq!((read.bytes, read.handed, read.is_over), (piece, handed, true));
+            assert_eq!(woken.0.load(SeqCst), 1);
+        }
+    }
+
+    #[test]
+    fn the_io_thread_is_woken_when_the_budget_is_used_up_or_credit_comes_that_it_wants() {
+        let (credit, two) = (command::credit(5, 5), job(b"x").repeat(2));
+        for (terms, piece, wakes) in [
+            (EASY, &two, 0),
+            (EASY, &credit, 0),
+            (Terms { budget: 2, ..EASY }, &two, 1),
+            (Terms { wants_credit: true, ..EASY }, &credit, 1),
+        ] {
+            let (tap, woken) = tap(9, terms, &[piece]);
+            assert!(tap.read() && tap.is_lent());
+            assert_eq!(woken.0.load(SeqCst), wakes);
+        }
+    }
+
+    #[test]
+    fn credit_that_came_before_it_was_wanted_is_looked_at() {
+        let (tap, woken) = tap(9, EASY, &[&command::credit(5, 5)]);
+        assert!(tap.read());
+        tap.renew(Terms { wants_credit: true, ..EASY });
+        assert_eq!(woken.0.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn the_end_of_the_connection_ends_it() {
+        let (tap, woken) = tap(9, EASY, &[&[]]);
+        assert!(!tap.read());
+        assert!(tap.take().is_over);
+        assert_eq!(woken.0.load(SeqCst), 1);
+    }
+}
