@@ -365,10 +365,18 @@ test('more requests than were granted end the link, and others are served', limi
     const raw = await rawAsker(t, address, 100)
     const refused = happening(far, 'refused')
     await raw.when(() => raw.left > 0)
-    raw.send(job('', 'hold'), ...Array.from({ length: Math.max(...raw.credits.map(({ jobs }) => jobs)) }, (_, index) => job('', `too many ${index}`)))
+    raw.send(job('', 'hold'))
+    await until(() => gates.length > 0)
+    // How much that is only the other side knows: credit may be on its way.
+    const tooMany = Array.from({ length: 200 }, (_, index) => job('', `too many ${index}`))
+    let isRefused = false
+    refused.then(() => { isRefused = true })
+    while (!isRefused) {
+      raw.send(...tooMany)
+      await setImmediate()
+    }
     assert.equal((await refused).code, 'ERR_ZEROPIPE_PROTOCOL')
     await raw.closed
-    await until(() => gates.length > 0)
     gates.pop()()
   }
   const after = open(t, { request: address })
