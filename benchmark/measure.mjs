@@ -1,33 +1,108 @@
-// One run: a producer and a consumer, or who asks and who answers, each in a process of its own.
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-
-const script = name => new URL(name, import.meta.url)
-
-/**
- * Jobs a second of `library` after the first `skip` jobs, with `env` beside the environment of this process. `via(address)` may
- * give the consumer another address to connect to, and is awaited.
- */
-export async function measure ({ library = 'zeropipe', count, size, skip = 0, env = {}, via = address => address }) {
-  const options = { env: { ...process.env, ...env } }
-  const producer = fork(script('producer.mjs'), [library, count, size].map(String), options)
-  const [address] = await once(producer, 'message')
-  const consumer = fork(script('consumer.mjs'), [library, count, await via(address), skip].map(String), options)
-  const [[milliseconds]] = await Promise.all([once(consumer, 'message'), once(consumer, 'exit')])
-  producer.send('done')
-  await once(producer, 'exit')
-  return (count - skip) / milliseconds * 1000
-}
+// What is measured, each once: one run, of one library.
+import { randomUUID } from 'node:crypto'
+import { readdirSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { start } from './process.mjs'
 
 export const median = list => list.toSorted((a, b) => a - b)[list.length >> 1]
 
-/** Of `library`: requests a second, so many at a time, and how long half of them and all but a hundredth took at most, in milliseconds. */
-export async function measureRequests ({ library, count, size, inFlight }) {
-  const replier = fork(script('replier.mjs'), [library])
-  const [address] = await once(replier, 'message')
-  const requester = fork(script('requester.mjs'), [library, count, size, inFlight, address].map(String))
-  const [[result]] = await Promise.all([once(requester, 'message'), once(requester, 'exit')])
-  replier.send('done')
-  await once(replier, 'exit')
+const root = fileURLToPath(new URL('..', import.meta.url))
+const places = { tcp: () => 'tcp://127.0.0.1:*', ipc: () => `ipc://${join(tmpdir(), `bench-${randomUUID()}`)}` }
+
+/** Jobs a second of `library` from one process to another, after the first `skip` jobs: see `throughput`. */
+export async function measure (options) {
+  return (await throughput({ library: 'zeropipe', ...options })).rate
+}
+
+/**
+ * Jobs a second, and microseconds of CPU time a job in all processes together, from so many producers to so many consumers. Jobs are `size` bytes, or
+ * `text`, in each of `frames`. `via(address)` may give consumers another address to connect to, and is awaited.
+ */
+export async function throughput ({ library, count, skip = 0, place = 'tcp', producers = 1, consumers = 1, env, via = address => address, ...job }) {
+  const common = { library, ...job }
+  const bind = places[place]()
+  const makers = []
+  const takers = []
+  const make = where => makers.push(start('producer', { ...common, ...where, count: count / producers, consumers }, { env }))
+  const take = where => takers.push(start('consumer', { ...common, ...where, skip, count: consumers === 1 ? count : undefined }, { env }))
+  if (producers === 1) {
+    make({ bind })
+    const connect = await via(await makers[0].said())
+    for (let left = consumers; left > 0; left--) take({ connect })
+    await Promise.all(takers.map(taker => taker.said()))
+  } else {
+    take({ bind })
+    const connect = await takers[0].said()
+    for (let left = producers; left > 0; left--) make({ connect })
+    await Promise.all(makers.map(maker => maker.said()))
+  }
+  const tallies = await Promise.race([all(takers, count), ...[...makers, ...takers].map(side => side.failed)])
+  const spent = await Promise.all(makers.map(maker => {
+    maker.say('done')
+    return maker.said()
+  }))
+  takers.forEach(taker => taker.say('done'))
+  await Promise.all([...makers, ...takers].map(side => side.ended))
+  const [began, ended] = [Math.min(...tallies.map(tally => tally.began)), Math.max(...tallies.map(tally => tally.ended))]
+  const cpu = [...tallies.map(tally => tally.cpu), ...spent].reduce((sum, own) => sum + own)
+  return { rate: (count - skip) / (ended - began) * 1000, cpu: cpu / count }
+}
+
+/** What each taker says last, once they have all jobs. */
+function all (takers, count) {
+  const tallies = takers.map(() => ({ came: 0, began: Infinity, ended: 0, cpu: 0 }))
+  return new Promise(resolve => takers.forEach((taker, index) => taker.listen(tally => {
+    tallies[index] = tally
+    if (tallies.reduce((sum, { came }) => sum + came, 0) >= count) resolve(tallies)
+  })))
+}
+
+/**
+ * Requests a second of `library`, so many at a time, and how long half of them, all but a hundredth and all but a thousandth took at most, in
+ * milliseconds; with `pushes`, jobs that are pushed back. All on one core, if it is told which; and with so many other processes that keep cores busy.
+ */
+export async function roundTrips ({ library, count, size, inFlight = 1, pushes = false, core, burners = 0 }) {
+  const burning = Array.from({ length: burners }, () => start('burner', {}))
+  await Promise.all(burning.map(burner => burner.said()))
+  const replier = start('replier', { library, pushes }, { core })
+  const address = await replier.said()
+  const requester = start('requester', { library, count, size, inFlight, pushes, address }, { core })
+  const result = await requester.said()
+  await requester.ended
+  for (const side of [replier, ...burning]) side.say('done')
+  await Promise.all([replier, ...burning].map(side => side.ended))
   return result
+}
+
+/** Bytes that so many queued jobs take, and that are left when they are gone. */
+export async function queueMemory ({ count, size }) {
+  const queue = start('queue', { library: 'zeropipe', count, size }, { gc: true })
+  const held = await queue.said()
+  await queue.ended
+  return held
+}
+
+const installed = {
+  zeropipe: ['index.js', 'index.d.ts', 'binding.js', 'package.json', 'lib', ...readdirSync(root).filter(name => name.endsWith('.node'))].map(name => join(root, name)),
+  zeromq: [join(root, 'node_modules/zeromq')]
+}
+const entry = { zeropipe: join(root, 'index.js'), zeromq: join(root, 'node_modules/zeromq') }
+
+/** Milliseconds until the library is loaded. */
+export async function loadTime ({ library }) {
+  const program = start('load', { path: entry[library] })
+  const milliseconds = await program.said()
+  await program.ended
+  return milliseconds
+}
+
+/** Bytes of what npm installs of it on this platform. */
+export function installedSize ({ library }) {
+  const size = path => {
+    const stats = statSync(path)
+    return stats.isDirectory() ? readdirSync(path).reduce((sum, name) => sum + size(join(path, name)), 0) : stats.size
+  }
+  return installed[library].reduce((sum, path) => sum + size(path), 0)
 }

@@ -1,52 +1,86 @@
-// npm run bench [-- --short]: zeropipe beside zeromq.js in the same run, in turn, each side in a process of its own: jobs a second from one
-// process to another, then requests that are answered. Prints medians and ratios; bare times mean nothing on a shared machine.
+// npm run bench [-- --short] [--only TEXT] [--rounds N] [--json FILE]: zeropipe beside zeromq.js in the same run, in turn, each side in a process of its
+// own. Prints medians, their spread (largest minus smallest) and ratios; bare numbers mean nothing on a shared machine. `npm run bench:chart` draws a
+// chart of the file.
+import { writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { measure, measureRequests, median } from './measure.mjs'
+import { cases } from './cases.mjs'
+import { median } from './measure.mjs'
 
-const { short } = parseArgs({ options: { short: { type: 'boolean', default: false } } }).values
-const rounds = short ? 1 : 5
+const { short, only, rounds: asked, json } = parseArgs({
+  options: { short: { type: 'boolean', default: false }, only: { type: 'string', default: '' }, rounds: { type: 'string' }, json: { type: 'string' } }
+}).values
+const rounds = Number(asked ?? (short ? 1 : 5))
+const share = short ? 0.05 : 1
 const libraries = ['zeropipe', 'zeromq']
-const share = count => short ? count / 10 : count
 
-/** What `take(library)` gives, as many times as there are rounds, for each library in turn. */
-async function inTurn (take) {
-  const taken = { zeropipe: [], zeromq: [] }
-  for (let round = 0; round < rounds; round++) {
-    for (const library of libraries) taken[library].push(await take(library))
+/** What each library did, round by round. Cases of one key are measured together. */
+async function take (chosen) {
+  const taken = new Map()
+  for (const { key, only, take } of chosen) {
+    if (taken.has(key)) continue
+    const results = Object.fromEntries(libraries.map(library => [library, []]))
+    for (let round = 0; round < rounds; round++) {
+      for (const library of libraries) if (only === undefined || only === library) results[library].push(await take({ library, share }))
+    }
+    taken.set(key, results)
+    process.stderr.write('.')
   }
-  return libraries.map(library => taken[library])
+  process.stderr.write('\n')
+  return taken
 }
 
-const spread = list => `${(100 * (Math.max(...list) - Math.min(...list)) / median(list)).toFixed(0)} %`
-const whole = number => Math.round(number).toLocaleString('en-US')
+/** The result of a case. */
+function judge ({ group, name, unit, key, pick = result => result, atLeast, atMost, amount }, taken) {
+  const lists = libraries.map(library => taken.get(key)[library].map(pick))
+  const [ours, theirs] = lists
+  const ratio = theirs.length === 0 ? undefined : median(ours.map((own, round) => own / theirs[round]))
+  const target = atLeast ?? atMost ?? amount
+  const isMet = target === undefined ? undefined : amount !== undefined ? median(ours) <= amount : atLeast !== undefined ? ratio >= atLeast : ratio <= atMost
+  return { group, name, unit, zeropipe: ours, zeromq: theirs, ratio, atLeast, atMost, amount, isMet }
+}
+
+const units = { B: [1e6, 'MB'], ms: [1, 'ms'], us: [1, 'us'], '/s': [1, ''] }
+
+function amountOf (value, unit) {
+  const [scale, name] = units[unit]
+  const scaled = value / scale
+  const text = scaled < 1000 ? Number(scaled.toPrecision(3)).toString() : Math.round(scaled).toLocaleString('en-US')
+  return `${text} ${name}`.trim()
+}
+
+function cell (list, unit) {
+  if (list.length === 0) return ''
+  const spread = (Math.max(...list) - Math.min(...list)) / Math.abs(median(list))
+  return amountOf(median(list), unit) + (list.length > 1 ? ` (${(100 * spread).toFixed(0)} %)` : '')
+}
+
+function targetOf ({ atLeast, atMost, amount, isMet, unit }) {
+  if (isMet === undefined) return ''
+  const wanted = amount !== undefined ? `<= ${amountOf(amount, unit)}` : atLeast !== undefined ? `>= ${atLeast}` : `<= ${Number(atMost.toFixed(2))}`
+  return short ? wanted : `${wanted} ${isMet ? '(met)' : '(not met)'}`
+}
+
 const row = cells => console.log(`| ${cells.join(' | ')} |`)
 
-const jobs = [
-  { size: 16, counts: { zeropipe: 4_000_000, zeromq: 500_000 } },
-  { size: 128, counts: { zeropipe: 4_000_000, zeromq: 500_000 } },
-  { size: 1024, counts: { zeropipe: 1_000_000, zeromq: 300_000 } },
-  { size: 64 * 1024, counts: { zeropipe: 20_000, zeromq: 20_000 } },
-  { size: 1024 * 1024, counts: { zeropipe: 1_500, zeromq: 1_500 } }
-]
-row(['bytes a job', 'zeropipe jobs/s', 'spread', 'zeromq.js jobs/s', 'spread', 'ratio'])
-row(Array(6).fill('---'))
-for (const { size, counts } of jobs) {
-  const [ours, theirs] = await inTurn(library => measure({ library, count: share(counts[library]), size }))
-  const ratio = median(ours) / median(theirs)
-  row([size, whole(median(ours)), spread(ours), whole(median(theirs)), spread(theirs), ratio.toFixed(2)])
+function print (results) {
+  row(['', '', 'zeropipe', 'zeromq.js', 'ratio', 'target'])
+  row(Array(6).fill('---'))
+  let group
+  for (const result of results) {
+    const { name, unit, zeropipe, zeromq, ratio } = result
+    row([result.group === group ? '' : result.group, name, cell(zeropipe, unit), cell(zeromq, unit), ratio?.toFixed(2) ?? '', targetOf(result)])
+    group = result.group
+  }
 }
 
-const requests = [
-  { inFlight: 64, counts: { zeropipe: 400_000, zeromq: 80_000 } },
-  { inFlight: 1, counts: { zeropipe: 20_000, zeromq: 20_000 } }
-]
-console.log()
-row(['16 B requests in flight', 'zeropipe requests/s', 'zeromq.js requests/s', 'ratio', 'zeropipe p50, p99 ms', 'zeromq.js p50, p99 ms', 'ratio of p50'])
-row(Array(7).fill('---'))
-for (const { inFlight, counts } of requests) {
-  const [ours, theirs] = await inTurn(library => measureRequests({ library, count: share(counts[library]), size: 16, inFlight }))
-  const of = (list, name) => median(list.map(result => result[name]))
-  const times = list => `${of(list, 'p50').toFixed(3)}, ${of(list, 'p99').toFixed(3)}`
-  const [rate, p50] = ['rate', 'p50'].map(name => of(ours, name) / of(theirs, name))
-  row([inFlight, whole(of(ours, 'rate')), whole(of(theirs, 'rate')), rate.toFixed(2), times(ours), times(theirs), p50.toFixed(2)])
+const chosen = cases
+  .filter(({ group, name }) => `${group}: ${name}`.includes(only))
+  .map((one, index) => ({ ...one, key: one.key ?? index }))
+const taken = await take(chosen)
+const results = chosen.map(one => judge(one, taken))
+print(results)
+if (json !== undefined) {
+  const { version, platform, arch } = process
+  writeFileSync(json, JSON.stringify({ date: new Date().toISOString(), node: version, platform, arch, cores: availableParallelism(), rounds, results }, null, 2) + '\n')
 }

@@ -1,21 +1,56 @@
 // zeromq.js as its users write it.
 import { Dealer, Pull, Push, Request, Router } from 'zeromq'
 
-export async function openPush () {
-  const socket = new Push()
-  await socket.bind('tcp://127.0.0.1:*')
+async function open (Socket, { bind, connect }) {
+  const socket = new Socket()
+  if (bind) await socket.bind(bind)
+  else socket.connect(connect)
+  return socket
+}
+
+/** A socket takes one message at a time: others wait until that is sent. */
+function inTurn (socket) {
+  let sending = Promise.resolve()
+  return job => {
+    sending = sending.then(() => socket.send(job))
+    return sending
+  }
+}
+
+export async function openPush (args) {
+  const socket = await open(Push, args)
+  let accepted = 0
+  const enough = new Promise(resolve => socket.events.on('handshake', () => { if (++accepted === args.consumers) resolve() }))
   return {
     address: socket.lastEndpoint,
-    ready: async () => {}, // the first send waits for a peer
-    push: job => socket.send(job),
+    // The first send waits for a peer; more of them show only as connections that have shaken hands.
+    ready: consumers => consumers > 1 ? enough : undefined,
+    push: args.isAwaited === false ? inTurn(socket) : job => socket.send(job),
     close: async () => socket.close()
   }
 }
 
-export async function openPull (address) {
-  const socket = new Pull()
-  socket.connect(address)
-  return { jobs: socket, close: async () => socket.close() }
+export async function openPull (args) {
+  const socket = await open(Pull, args)
+  return { address: socket.lastEndpoint, jobs: socket, close: async () => socket.close() }
+}
+
+/** Pushes back what it pulls; its two addresses. */
+export async function openEcho () {
+  const bind = 'tcp://127.0.0.1:*'
+  const [pull, push] = [await open(Pull, { bind }), await open(Push, { bind })]
+  const echoing = (async () => { for await (const job of pull) await push.send(job) })()
+  return { address: [pull.lastEndpoint, push.lastEndpoint], close: async () => { pull.close(); push.close(); await echoing } }
+}
+
+/** Pushes, and waits for what is pushed back. */
+export async function openPing ([there, back]) {
+  const [push, pull] = [await open(Push, { connect: there }), await open(Pull, { connect: back })]
+  const ask = async body => {
+    await push.send(body)
+    return await pull.receive()
+  }
+  return { ask, close: async () => { push.close(); pull.close() } }
 }
 
 export async function openReply () {
@@ -40,22 +75,21 @@ export async function openRequest (address, inFlight) {
   }
   const socket = new Dealer()
   socket.connect(address)
-  const open = new Map()
+  const waiting = new Map()
   let last = 0
   const reading = (async () => {
     for await (const [id, , ...body] of socket) {
       const number = id.readUInt32LE()
-      open.get(number)(body)
-      open.delete(number)
+      waiting.get(number)(body)
+      waiting.delete(number)
     }
   })()
-  // A socket takes one message at a time: others wait until that is sent.
-  let sending = Promise.resolve()
+  const send = inTurn(socket)
   const ask = body => new Promise((resolve, reject) => {
     const id = Buffer.alloc(4)
     id.writeUInt32LE(++last)
-    open.set(last, resolve)
-    sending = sending.then(() => socket.send([id, null, body])).catch(reject)
+    waiting.set(last, resolve)
+    send([id, null, body]).catch(reject)
   })
   return { ask, close: async () => { socket.close(); await reading } }
 }

@@ -1,20 +1,23 @@
 // zeropipe as its users write it.
 import { pipe } from '../../index.js'
 
-export async function openPush () {
-  const own = pipe({ push: { bind: 'tcp://127.0.0.1:*' } })
+const site = ({ bind, connect }) => bind ? { bind } : { connect }
+
+export async function openPush (args) {
+  const own = pipe({ push: site(args) })
   await own.ready()
   return {
     address: own.stats().push.bound[0],
-    ready: () => own.ready({ pullers: 1 }),
+    ready: consumers => own.ready({ pullers: consumers }),
     push: own.push,
     close: () => own.close()
   }
 }
 
-export async function openPull (address) {
-  const own = pipe({ pull: { connect: address } })
-  return { jobs: own.pull(), close: () => own.close() }
+export async function openPull (args) {
+  const own = pipe({ pull: site(args) })
+  await own.ready()
+  return { address: own.stats().pull.bound[0], jobs: own.pull(args.batch ? { batch: args.batch } : undefined), close: () => own.close() }
 }
 
 export async function openReply () {
@@ -27,4 +30,25 @@ export async function openReply () {
 export async function openRequest (address) {
   const own = pipe({ request: { connect: address } })
   return { ask: own.request, close: () => own.close() }
+}
+
+/** Pushes back what it pulls; its two addresses. */
+export async function openEcho () {
+  const own = pipe({ pull: { bind: 'tcp://127.0.0.1:*' }, push: { bind: 'tcp://127.0.0.1:*' } })
+  await own.ready()
+  const { pull, push } = own.stats()
+  const echoing = (async () => { for await (const job of own.pull()) await own.push(job) })()
+  return { address: [pull.bound[0], push.bound[0]], close: async () => { await own.close(); await echoing } }
+}
+
+/** Pushes, and waits for what is pushed back. */
+export async function openPing ([there, back]) {
+  const own = pipe({ push: { connect: there }, pull: { connect: back } })
+  const jobs = own.pull()
+  const ask = async body => {
+    await own.push(body)
+    return (await jobs.next()).value
+  }
+  // The last job is done once the loop is left.
+  return { ask, close: async () => { await jobs.return(); await own.close() } }
 }
