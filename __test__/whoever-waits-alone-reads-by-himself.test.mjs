@@ -295,6 +295,20 @@ test('drain() right after a job resolves, again and again', limit, async t => {
 
 // Pull loops.
 
+/** Jobs as they come: whoever adds to `got` calls `look`; `reached(count)` resolves as soon as there are so many. */
+function arrivals () {
+  const got = []
+  let check = () => {}
+  return {
+    got,
+    look: () => check(),
+    reached: count => new Promise(resolve => {
+      check = () => { if (got.length === count) resolve() }
+      check()
+    })
+  }
+}
+
 /** Pushes one after the other, each when the one before has come. */
 function pingPong (near) {
   const wanted = new Map()
@@ -508,8 +522,7 @@ for (const [what, options] of [['in batches', { batch: 10 }], ['with a fixed pre
   test(`a loop that pulls ${what} gets every job in order, one after the other and many at a time`, limit, async t => {
     const { pipe: far, address } = await puller(t)
     const near = open(t, { push: { connect: address } })
-    const got = []
-    let look = () => {}
+    const { got, look, reached } = arrivals()
     ;(async () => {
       for await (const some of far.pull(options)) {
         for (const [text] of options.batch === undefined ? [some] : some) got.push(Number(text))
@@ -519,11 +532,7 @@ for (const [what, options] of [['in batches', { batch: 10 }], ['with a fixed pre
     let next = 0
     while (next < 8000) {
       for (let count = next % 1000 < 200 ? 1 : 200; count > 0; count--) await near.push(next++)
-      const wanted = next
-      await new Promise(resolve => {
-        look = () => { if (got.length === wanted) resolve() }
-        look()
-      })
+      await reached(next)
     }
     await near.drain()
     assert.deepEqual(got, numbers(next).map(Number))
@@ -554,8 +563,7 @@ test('jobs that a handler rejects between others are tried again, and nothing el
 test('a slow loop body: what waits before it is given back and comes again in order', limit, async t => {
   const { pipe: far, address } = await puller(t)
   const near = open(t, { push: { connect: address } })
-  const got = []
-  let look = () => {}
+  const { got, look, reached } = arrivals()
   ;(async () => {
     for await (const [text] of far.pull()) {
       got.push(Number(text))
@@ -568,11 +576,7 @@ test('a slow loop body: what waits before it is given back and comes again in or
   while (next < 1500) {
     const few = next % 300 >= 245 && next % 300 < 260 ? 10 : 1
     for (let count = few; count > 0; count--) await near.push(next++)
-    const wanted = next
-    await new Promise(resolve => {
-      look = () => { if (got.length === wanted) resolve() }
-      look()
-    })
+    await reached(next)
   }
   await near.drain()
   assert.deepEqual(got, numbers(next).map(Number))

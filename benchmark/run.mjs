@@ -31,13 +31,13 @@ async function take (chosen) {
 }
 
 /** The result of a case. */
-function judge ({ group, name, unit, key, pick = result => result, atLeast, atMost, amount }, taken) {
+function judge ({ group, name, unit, key, pick = result => result, atLeast, atMost }, taken) {
   const lists = libraries.map(library => taken.get(key)[library].map(pick))
   const [ours, theirs] = lists
   const ratio = theirs.length === 0 ? undefined : median(ours.map((own, round) => own / theirs[round]))
-  const target = atLeast ?? atMost ?? amount
-  const isMet = target === undefined ? undefined : amount !== undefined ? median(ours) <= amount : atLeast !== undefined ? ratio >= atLeast : ratio <= atMost
-  return { group, name, unit, zeropipe: ours, zeromq: theirs, ratio, atLeast, atMost, amount, isMet }
+  const value = ratio ?? median(ours)
+  const isMet = value >= (atLeast ?? -Infinity) && value <= (atMost ?? Infinity)
+  return { group, name, unit, zeropipe: ours, zeromq: theirs, ratio, atLeast, atMost, isMet }
 }
 
 const units = { B: [1e6, 'MB'], ms: [1, 'ms'], us: [1, 'us'], '/s': [1, ''] }
@@ -55,9 +55,10 @@ function cell (list, unit) {
   return amountOf(median(list), unit) + (list.length > 1 ? ` (${(100 * spread).toFixed(0)} %)` : '')
 }
 
-function targetOf ({ atLeast, atMost, amount, isMet, unit }) {
-  if (isMet === undefined) return ''
-  const wanted = amount !== undefined ? `<= ${amountOf(amount, unit)}` : atLeast !== undefined ? `>= ${atLeast}` : `<= ${Number(atMost.toFixed(2))}`
+function targetOf ({ ratio, atLeast, atMost, isMet, unit }) {
+  if (atLeast === undefined && atMost === undefined) return ''
+  const most = () => ratio === undefined ? amountOf(atMost, unit) : Number(atMost.toFixed(2))
+  const wanted = atLeast !== undefined ? `>= ${atLeast}` : `<= ${most()}`
   return short ? wanted : `${wanted} ${isMet ? '(met)' : '(not met)'}`
 }
 

@@ -6,7 +6,7 @@ const { count, skip = 0 } = args
 const { address, jobs, close } = await library.openPull(args)
 say(address ?? null)
 let [came, began, before] = [0, 0, undefined]
-const tell = (ended = now()) => say({ came, began, ended, cpu: cpu(before) })
+const tell = () => say({ came, began, ended: now(), cpu: cpu(before) })
 
 async function pull () {
   for await (const [frame] of jobs) {

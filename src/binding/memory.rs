@@ -35,10 +35,10 @@ impl Memory {
         })
     }
 
-    /// So many of JavaScript's numbers from a place on, if there are as many.
-    pub fn numbers(&self, at: usize, numbers: usize) -> Option<Vec<f64>> {
+    /// So many of JavaScript's numbers from a place on, which are whole, if there are as many.
+    pub fn numbers(&self, at: usize, numbers: usize) -> Option<Vec<u64>> {
         self.read(at, numbers.checked_mul(8)?, |bytes| {
-            bytes.as_chunks().0.iter().map(|number| f64::from_ne_bytes(*number)).collect()
+            bytes.as_chunks().0.iter().map(|number| f64::from_ne_bytes(*number) as u64).collect()
         })
     }
 

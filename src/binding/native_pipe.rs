@@ -83,7 +83,7 @@ impl NativePipe {
         wake: Function<'_, u32, ()>,
         has_libuv: bool,
     ) -> Result<Self> {
-        Self::sit(env, options, (wake, has_libuv), keeper::open)
+        Self::sit(env, options, wake, has_libuv, keeper::open)
     }
 
     /// The pipe that all threads of the process share; `options` count only for whoever is the first.
@@ -94,13 +94,14 @@ impl NativePipe {
         wake: Function<'_, u32, ()>,
         has_libuv: bool,
     ) -> Result<Self> {
-        Self::sit(env, options, (wake, has_libuv), keeper::shared)
+        Self::sit(env, options, wake, has_libuv, keeper::shared)
     }
 
     fn sit(
         env: Env,
         options: NativeOptions,
-        (wake, has_libuv): (Function<'_, u32, ()>, bool),
+        wake: Function<'_, u32, ()>,
+        has_libuv: bool,
         open: Open,
     ) -> Result<Self> {
         let config = options.config().map_err(to_napi)?;

@@ -82,8 +82,7 @@ impl Slab {
 
     /// So many of the numbers.
     pub(super) fn numbers(&self, count: u32) -> Result<Vec<u64>> {
-        let numbers = self.0.numbers(Self::NUMBERS, count as usize).ok_or_else(out_of_bounds)?;
-        Ok(numbers.into_iter().map(|number| number as u64).collect())
+        self.0.numbers(Self::NUMBERS, count as usize).ok_or_else(out_of_bounds)
     }
 }
 

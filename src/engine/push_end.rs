@@ -155,10 +155,7 @@ impl PushEnd {
             Idle::No
         });
     }
-}
 
-/// See [`super::lease`].
-impl PushEnd {
     /// Lends the way to the peer, if there is one to lend.
     fn lend(&self, books: &mut Books) -> bool {
         let mut incoming = self.port().incoming();

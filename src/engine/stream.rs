@@ -109,7 +109,7 @@ mod shared {
     /// A connection as the system has it.
     pub trait Socket: TryRead + TryWrite + From<OwnedFd> + Unpin + 'static {
         /// Writes what the system takes at once.
-        fn try_write_all(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+        fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
         /// Ends it, whoever else has it.
         fn end(&self) -> io::Result<()>;
@@ -130,7 +130,7 @@ mod shared {
             }
 
             impl Socket for $resting {
-                fn try_write_all(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+                fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
                     let mut own = self;
                     own.write_vectored(slices)
                 }
@@ -262,7 +262,7 @@ mod shared {
             slices: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
             self.poll_send(
-                |socket| socket.try_write_all(slices),
+                |socket| socket.try_write_vectored(slices),
                 |stream| stream.poll_write_vectored(cx, slices),
             )
         }

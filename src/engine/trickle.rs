@@ -23,12 +23,16 @@ pub struct Trickle {
 impl Trickle {
     /// So much was read.
     pub fn note(&mut self, length: usize) {
+        // Where much comes, nobody looks at the clock for this.
+        if length > LITTLE {
+            *self = Self::default();
+            return;
+        }
         let now = Instant::now();
-        let is_late = self.since.is_none_or(|since| now - since > LATELY);
-        if is_late || length > LITTLE {
+        if self.since.is_none_or(|since| now - since > LATELY) {
             *self = Self { since: Some(now), reads: 0 };
         }
-        self.reads += u32::from(length <= LITTLE);
+        self.reads += 1;
     }
 
     /// Whether that has been so.
