@@ -85,7 +85,7 @@ export async function queueMemory ({ count, size }) {
 }
 
 const installed = {
-  zeropipe: ['index.js', 'index.d.ts', 'binding.js', 'package.json', 'lib', ...readdirSync(root).filter(name => name.endsWith('.node'))].map(name => join(root, name)),
+  zeropipe: ['index.js', 'index.d.ts', 'package.json', 'lib', ...readdirSync(root).filter(name => name.endsWith('.node'))].map(name => join(root, name)),
   zeromq: [join(root, 'node_modules/zeromq')]
 }
 const entry = { zeropipe: join(root, 'index.js'), zeromq: join(root, 'node_modules/zeromq') }

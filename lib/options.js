@@ -1,7 +1,7 @@
 'use strict'
 
 const { inspect } = require('node:util')
-const { endpointProblem } = require('../binding.js')
+const { endpointProblem } = require('./native.js').engine
 const { code, makeError } = require('./errors.js')
 
 const DEFAULT_ENDPOINT = {

@@ -3,14 +3,18 @@
 // What users hold: a pipe's members, checked options, events, and which session they belong to.
 
 const { EventEmitter } = require('node:events')
-const { NativePipe } = require('../binding.js')
-const { aborting, onAbort } = require('./abort.js')
-const { code, makeError, messageOf, warn } = require('./errors.js')
-const { Handlers } = require('./handlers.js')
-const { Loop, shapes } = require('./loop.js')
-const { closeOptions, drainOptions, handlerOptions, loopOptions, pipeOptions, pushOptions, readyOptions, requestOptions } = require('./options.js')
-const { Repliers } = require('./repliers.js')
-const { Session } = require('./session.js')
+const { NativePipe } = require('./native.js').engine
+
+/** Loaded when it is first needed: a program that imports us and does nothing else hardly notices (docs/performance.md). */
+const parts = {
+  get abort () { return require('./abort.js') },
+  get errors () { return require('./errors.js') },
+  get handlers () { return require('./handlers.js') },
+  get loop () { return require('./loop.js') },
+  get options () { return require('./options.js') },
+  get repliers () { return require('./repliers.js') },
+  get session () { return require('./session.js') }
+}
 
 /** Bun and Deno name a version of libuv too, for the sake of those who ask, and have none that works. */
 const hasLibuv = process.versions.uv !== undefined && process.versions.bun === undefined && process.versions.deno === undefined
@@ -33,7 +37,7 @@ function makePipe (readOptions, makeNative) {
   function enter () {
     if (session === null || (isShared && session.isClosed)) {
       options ??= readOptions()
-      session = new Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : events.emit(name, event), job => push(job))
+      session = new parts.session.Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : events.emit(name, event), job => push(job))
     }
     return session
   }
@@ -41,7 +45,7 @@ function makePipe (readOptions, makeNative) {
   function enterEnd (end) {
     const session = enter()
     if (!session.options.ends.includes(end)) {
-      throw makeError(code.INVALID_OPTION, `this pipe has no ${end} end: give it one with pipe({ ${end}: … })`)
+      throw invalidOption(`this pipe has no ${end} end: give it one with pipe({ ${end}: … })`)
     }
     return session
   }
@@ -55,16 +59,17 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function pushSlowly (job, callOptions) {
-    const { signal } = pushOptions(callOptions)
+    const { signal } = parts.options.pushOptions(callOptions)
     return await enterEnd('push').push(job, signal)
   }
 
   function pull (first, second) {
     if (typeof first === 'function') return pullByHandler(first, second)
+    const { Loop, shapes } = parts.loop
     const enterPull = () => enterEnd('pull')
     try {
-      const { batch, info, ...others } = loopOptions(first)
-      if (batch !== undefined && info) throw makeError(code.INVALID_OPTION, 'options batch and info can\'t be combined')
+      const { batch, info, ...others } = parts.options.loopOptions(first)
+      if (batch !== undefined && info) throw invalidOption('options batch and info can\'t be combined')
       return new Loop(enterPull, batch !== undefined ? shapes.batch(batch) : info ? shapes.informed : shapes.job, others)
     } catch (error) {
       return new Loop(() => { throw error }, shapes.job, {})
@@ -72,35 +77,36 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function pullByHandler (handler, given) {
-    const callOptions = handlerOptions('pull', given)
+    const callOptions = parts.options.handlerOptions('pull', given)
     const session = await enterToHandle('pull', callOptions)
-    await new Handlers(session, 'pull', handler, callOptions, deadSoon).start()
+    await new parts.handlers.Handlers(session, 'pull', handler, callOptions, deadSoon).start()
   }
 
   function request (job, callOptions) {
     try {
-      return enterEnd('request').request(job, callOptions === undefined ? undefined : requestOptions(callOptions))
+      return enterEnd('request').request(job, callOptions === undefined ? undefined : parts.options.requestOptions(callOptions))
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
   async function reply (handler, given) {
-    if (typeof handler !== 'function') throw makeError(code.INVALID_OPTION, 'reply needs a handler: a function that is given a request and returns the reply')
-    const callOptions = handlerOptions('reply', given)
+    if (typeof handler !== 'function') throw invalidOption('reply needs a handler: a function that is given a request and returns the reply')
+    const callOptions = parts.options.handlerOptions('reply', given)
     const session = await enterToHandle('reply', callOptions)
-    await new Repliers(session, handler, callOptions, deadSoon, event => process.nextTick(() => events.emit('refused', event))).start()
+    await new parts.repliers.Repliers(session, handler, callOptions, deadSoon, event => process.nextTick(() => events.emit('refused', event))).start()
   }
 
   async function enterToHandle (end, { signal }) {
     signal?.throwIfAborted()
     const session = enterEnd(end)
-    await aborting(session.open(end), signal)
+    await parts.abort.aborting(session.open(end), signal)
     return session
   }
 
   function dead (event) {
     if (events.emit('dead', event)) return
+    const { messageOf, warn } = parts.errors
     const why = messageOf(event.error)
     warn('ZEROPIPE_DEAD', `job ${event.id} is dead after ${event.attempt} ${event.attempt === 1 ? 'attempt' : 'attempts'}: ${why}`)
   }
@@ -111,7 +117,7 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function ready (given) {
-    const { pullers, pushers, repliers, requesters, signal } = readyOptions(given)
+    const { pullers, pushers, repliers, requesters, signal } = parts.options.readyOptions(given)
     signal?.throwIfAborted()
     const session = enter()
     /** By the end that they connect to. */
@@ -121,8 +127,8 @@ function makePipe (readOptions, makeNative) {
     // A pipe of one address doesn't say which ends are meant; to ask for the peers of one does.
     const { ends, isSingle } = session.options
     const opens = !isSingle ? ends : asked.length > 0 ? asked : ['push', 'pull']
-    await aborting(Promise.all(opens.map(end => session.open(end))), signal)
-    await aborting(joined(session, asked.map(end => [end, wanted[end]]), signal), signal)
+    await parts.abort.aborting(Promise.all(opens.map(end => session.open(end))), signal)
+    await parts.abort.aborting(joined(session, asked.map(end => [end, wanted[end]]), signal), signal)
   }
 
   /** Resolves when that many peers of each end are connected. */
@@ -131,7 +137,7 @@ function makePipe (readOptions, makeNative) {
       const stats = session.native.stats()
       return wanted.every(([end, count]) => stats[end].peers.length >= count)
     }
-    const forget = onAbort(signal, () => session.tellWatchers())
+    const forget = parts.abort.onAbort(signal, () => session.tellWatchers())
     session.hold()
     try {
       while (!session.isClosed && !signal?.aborted && !isEnough()) await session.change()
@@ -143,12 +149,12 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function drain (given) {
-    const { signal } = drainOptions(given)
+    const { signal } = parts.options.drainOptions(given)
     await enter().drain(signal)
   }
 
   async function close (given) {
-    const { linger } = closeOptions(given)
+    const { linger } = parts.options.closeOptions(given)
     if (isShared && (session === null || session.isClosed)) return
     await enter().close(linger)
   }
@@ -176,6 +182,11 @@ function makePipe (readOptions, makeNative) {
   return pipe
 }
 
+function invalidOption (text) {
+  const { code, makeError } = parts.errors
+  return makeError(code.INVALID_OPTION, text)
+}
+
 /** The stats of a pipe that nobody has used yet. */
 function nothing () {
   const outgoing = () => ({ bound: [], peers: [], queued: 0, queuedBytes: 0, inFlight: 0, inFlightBytes: 0, done: 0, redelivered: 0, dead: 0 })
@@ -184,7 +195,7 @@ function nothing () {
 }
 
 /** See index.d.ts. */
-const pipe = options => makePipe(() => pipeOptions(options), own)
-const defaultPipe = makePipe(() => pipeOptions(), shared)
+const pipe = options => makePipe(() => parts.options.pipeOptions(options), own)
+const defaultPipe = makePipe(() => parts.options.pipeOptions(), shared)
 
 module.exports = { pipe, defaultPipe }
