@@ -12,7 +12,7 @@ const SLAB = 64 * 1024
 const MAX_FRAMES = 1024
 /** What a frame beyond the first counts against limits, besides its bytes. */
 const FRAME_COST = 64
-/** Up to this length writing byte by byte is faster than a call. */
+/** Up to this length writing a string unit by unit is faster than a call. */
 const SHORT = 24
 
 /** What the word of an engine says: it has something to do, it has nothing to do, and this very thread can write (`src/engine/push_port.rs`). */
@@ -167,13 +167,8 @@ class Packer {
   }
 
   putBytes (bytes) {
-    const length = bytes.length
-    if (length > SHORT) {
-      this.slab.set(bytes, this.used)
-    } else {
-      for (let index = 0; index < length; index++) this.slab[this.used + index] = bytes[index]
-    }
-    this.used += length
+    this.slab.set(bytes, this.used)
+    this.used += bytes.length
   }
 
   /** Whether a job finds room, after making some if that helps. */

@@ -9,12 +9,24 @@ const HEADER = 5
 /** The most frames of a slab. */
 const FRAMES = 4096
 
+/**
+ * Makes a Buffer of a part of memory. The class that Node makes all Buffers of does it in a third of the time that `subarray` takes; a
+ * runtime that has no such class does it in its own way.
+ */
+const View = Buffer[Symbol.species]?.prototype === Buffer.prototype
+  ? Buffer[Symbol.species]
+  : function (memory, start, length) { return Buffer.from(memory, start, length) }
+
 class Slicer {
   /** `tray` is memory that the engine fills: with what it says of a slab, the ends, and the slab if it is small. */
   constructor (tray) {
     this.ends = new Uint32Array(tray.buffer, tray.byteOffset, HEADER + FRAMES)
     this.small = tray.subarray(this.ends.byteLength)
+    /** The slab at hand, the memory that it is a part of, and from where on. */
     this.slab = null
+    this.memory = null
+    this.base = 0
+    /** Where in the slab the next frame starts. */
     this.start = 0
     this.frame = HEADER
     this.frames = HEADER
@@ -27,10 +39,12 @@ class Slicer {
   /** Begins with what the engine has put into the tray, and what it has lent, if anything; false if there is nothing. */
   load (lent) {
     if (this.ends[0] === 0) {
-      this.slab = null
+      this.slab = this.memory = null
       return false
     }
     this.slab = lent ?? Buffer.from(this.small.subarray(0, this.ends[4]))
+    this.memory = this.slab.buffer
+    this.base = this.slab.byteOffset
     this.frames = HEADER + this.ends[0]
     this.frame = HEADER + this.ends[1]
     this.start = this.ends[2]
@@ -45,22 +59,24 @@ class Slicer {
   /** The next job, of which there must be one. */
   slice () {
     const end = this.ends[this.frame++]
-    const start = this.start
-    if (end >= MORE) return this.sliceMany(end)
-    this.start = end
-    return [this.slab.subarray(start, end)]
+    return end < MORE ? [this.view(end)] : this.sliceMany(end)
   }
 
   sliceMany (end) {
     const frames = []
     while (end >= MORE) {
-      frames.push(this.slab.subarray(this.start, end - MORE))
-      this.start = end - MORE
+      frames.push(this.view(end - MORE))
       end = this.ends[this.frame++]
     }
-    frames.push(this.slab.subarray(this.start, end))
-    this.start = end
+    frames.push(this.view(end))
     return frames
+  }
+
+  /** The frame that stops there. */
+  view (end) {
+    const start = this.start
+    this.start = end
+    return new View(this.memory, this.base + start, end - start)
   }
 
   /** Leaves a frame out, behind which there must be another of the same job. */
@@ -69,7 +85,7 @@ class Slicer {
   }
 
   drop () {
-    this.slab = null
+    this.slab = this.memory = null
     this.frame = this.frames = HEADER
   }
 }

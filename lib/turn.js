@@ -8,8 +8,10 @@ const LIMIT = 8
 /** The most calls between two looks at the clock, which costs as much as packing a job. */
 const MOST = 32
 
-let began = 0
-let looked = 0
+/** When the work began, and when the clock was looked at last. A variable would get a new object for each such number. */
+const clock = new Float64Array(2)
+const BEGAN = 0
+const LOOKED = 1
 let every = 1
 let left = 1
 let isFresh = true
@@ -22,18 +24,18 @@ function isDue () {
 
 function look () {
   const now = performance.now()
-  const passed = now - looked
-  looked = now
+  const passed = now - clock[LOOKED]
+  clock[LOOKED] = now
   if (isFresh) {
     isFresh = false
-    began = now
+    clock[BEGAN] = now
     every = 1
   } else {
     // Slow work between two calls wants a look at every call.
     every = passed > 1 ? 1 : Math.min(every * 2, MOST)
   }
   left = every
-  return now - began >= LIMIT
+  return now - clock[BEGAN] >= LIMIT
 }
 
 /** A promise that resolves once everything else has had its turn. */
