@@ -88,6 +88,8 @@ pub struct Taken {
     pub jobs: usize,
     /// They come from where the jobs come from that were taken before, and their ids count on from there.
     pub goes_on: bool,
+    /// Plenty lies ready behind them.
+    pub has_plenty: bool,
 }
 
 impl Taken {
@@ -179,8 +181,13 @@ impl Consumer {
         };
         delivery.map(|delivery| {
             let goes_on = tray.go_on(&delivery);
-            let taken =
-                Taken { batch: delivery.batch.clone(), at: delivery.at, jobs: delivery.jobs, goes_on };
+            let taken = Taken {
+                batch: delivery.batch.clone(),
+                at: delivery.at,
+                jobs: delivery.jobs,
+                goes_on,
+                has_plenty: tray.ready.len() >= READY / 2,
+            };
             let first = tray.taken;
             tray.taken += delivery.jobs as u64;
             tray.hand.push_back(Held { first, delivery, done: 0, done_beyond: BTreeSet::new() });

@@ -56,8 +56,13 @@ const USEFUL: Duration = Duration::from_secs(5);
 /// No peer is believed to be farther away: jobs on their way are held by nobody.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(1);
 
-/// What is read at once.
+/// What is read at once; where large frames come, only enough for the header of the next and what comes with it: the rest of it is read
+/// straight into its place.
 const READ_BUFFER: usize = 128 * 1024;
+const READ_HEADER: usize = 4 * 1024;
+
+/// So much is read before it is dealt: then consumers are woken for several large jobs at a time.
+const READ_AT_ONCE: usize = 256 * 1024;
 
 /// The most slices of a write.
 const MAX_SLICES: usize = 64;
@@ -92,6 +97,8 @@ pub trait End {
     fn may_read(&self, link: &Link) -> bool;
     /// There are jobs in the inbox, or a large one is arriving.
     fn received(&self, link: &Rc<Link>) -> Result<(), Error>;
+    /// That was all for now: it is time to deal what was received.
+    fn has_read(&self);
     /// The peer, with whom we share flow, has given a command.
     fn obey(&self, link: &Rc<Link>, command: FlowCommand) -> Result<(), Error>;
     /// The peer has answered [`Link::ask`].
@@ -471,6 +478,7 @@ impl Connection {
     /// Does all that can be done without waiting.
     fn step(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
         self.read_after_others(cx)?;
+        self.end.has_read();
         loop {
             if let Err(why) = self.write(cx) {
                 self.take_back_reader()?;
@@ -607,46 +615,50 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads until nothing is there or the inbox holds something; whether anything was read.
+    /// Reads until nothing is there, the inbox holds something or that was much; whether anything was read.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
-        let mut any = false;
+        let mut all = 0;
         while self.link.tap.borrow().is_none()
             && (self.link.is_flow() || self.link.inbox.borrow().is_empty())
             && !self.link.ending.get()
-            && (!any || self.link.outbox.borrow().unwritten() == 0)
+            && (all == 0 || self.link.outbox.borrow().unwritten() == 0)
+            && all < READ_AT_ONCE
             && self.end.may_read(&self.link)
         {
-            if !self.read_once(cx)? {
-                break;
-            }
-            any = true;
+            let Some(length) = self.read_once(cx)? else { break };
+            all += length;
         }
-        Ok(any)
+        if all > 0 {
+            self.end.has_read();
+        }
+        Ok(all > 0)
     }
 
-    fn read_once(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
+    /// How many bytes were there, if any.
+    fn read_once(&mut self, cx: &mut Context<'_>) -> Result<Option<usize>, Why> {
         if let Some((missing, slab)) = self.decoder.rest() {
             let mut place = slab.limit(missing);
             let Poll::Ready(length) = pin!(self.stream.read_buf(&mut place)).poll(cx) else {
-                return Ok(false);
+                return Ok(None);
             };
             let length = some(length?)?;
             self.take_in(|decoder| {
                 decoder.appended(length);
                 Ok(())
             })?;
-            return Ok(true);
+            return Ok(Some(length));
         }
+        let most = if self.decoder.was_large() { READ_HEADER } else { READ_BUFFER };
         BUFFER.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
+            let mut buffer = ReadBuf::new(&mut buffer[..most]);
             let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else {
-                return Ok(false);
+                return Ok(None);
             };
             read?;
             let length = some(buffer.filled().len())?;
             self.trickle.note(length);
             self.take_in(|decoder| decoder.feed(buffer.filled()))?;
-            Ok(true)
+            Ok(Some(length))
         })
     }
 

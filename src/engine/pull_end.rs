@@ -65,6 +65,8 @@ pub struct PullEnd {
     alarm: Cell<Option<Instant>>,
     /// The alarm has rung, and somebody was not told then.
     is_late: Cell<bool>,
+    /// Jobs have come since it was looked last because of that.
+    has_received: Cell<bool>,
     stop: watch::Receiver<bool>,
 }
 
@@ -91,6 +93,7 @@ impl PullEnd {
             state: RefCell::new(FairQueue::new()),
             alarm: Cell::default(),
             is_late: Cell::default(),
+            has_received: Cell::default(),
             stop,
         });
         spawn_local(Self::watch(Rc::downgrade(&end), Arc::clone(&end.pipe), side, end.stop.clone()));
@@ -547,14 +550,19 @@ impl End for PullEnd {
         if has_jobs && !is_too_late && !state.round.iter().any(|other| Rc::ptr_eq(other, link)) {
             state.round.push_back(Rc::clone(link));
         }
-        drop(state);
         if jobs > 0 {
-            self.look(Cause::Received);
+            self.has_received.set(true);
         }
         if is_covered {
             Ok(())
         } else {
             Err(Error::new(code::PROTOCOL, "a PUSH that sends more than it was granted"))
+        }
+    }
+
+    fn has_read(&self) {
+        if self.has_received.take() {
+            self.look(Cause::Received);
         }
     }
 

@@ -61,7 +61,9 @@ impl PullPort {
         let taken = consumer.take(slots);
         // One that waits may be waited for by its pushers, and with others around may have what they have not begun with.
         let is_waited_for = taken.is_none() && slots > 0 && !self.is_calm.load(SeqCst);
-        if is_waited_for || self.is_stocked.load(SeqCst) || self.has_replies.swap(false, SeqCst) {
+        // What has plenty before it need not be given more at once.
+        let is_wanting = self.is_stocked.load(SeqCst) && taken.as_ref().is_none_or(|taken| !taken.has_plenty);
+        if is_waited_for || is_wanting || self.has_replies.swap(false, SeqCst) {
             self.nudge.ring();
         }
         taken

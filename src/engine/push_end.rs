@@ -239,6 +239,8 @@ impl End for PushEnd {
         answered
     }
 
+    fn has_read(&self) {}
+
     fn obey(&self, link: &Rc<Link>, command: FlowCommand) -> Result<(), Error> {
         if self.is_closed() {
             return Ok(());

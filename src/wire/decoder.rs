@@ -19,6 +19,9 @@ use crate::{
 /// The most frames a batch gathers: what JavaScript has room for (`lib/slicer.js`).
 pub const MAX_BATCH_FRAMES: usize = 4096;
 
+/// From so many missing bytes on, the rest of a frame is read straight into its place.
+const LARGE_REST: usize = 16 * 1024;
+
 /// The state of the incoming half of a connection.
 #[derive(Debug)]
 pub struct Decoder {
@@ -32,6 +35,8 @@ pub struct Decoder {
     /// What a JOB command said of the first job in `open`.
     mark: Option<Mark>,
     command: Vec<u8>,
+    /// The last frame that has begun.
+    was_large: bool,
     /// Of the job that is arriving.
     job_cost: usize,
     job_frames: usize,
@@ -57,6 +62,7 @@ impl Decoder {
             open: Builder::default(),
             mark: None,
             command: Vec::new(),
+            was_large: false,
             job_cost: 0,
             job_frames: 0,
             batches: VecDeque::new(),
@@ -83,9 +89,14 @@ impl Decoder {
     /// that many, then call [`Decoder::appended`].
     pub fn rest(&mut self) -> Option<(usize, &mut Vec<u8>)> {
         match self.body {
-            Some((Body::Frame { .. }, missing)) if missing >= LARGE / 2 => Some((missing, self.open.slab())),
+            Some((Body::Frame { .. }, missing)) if missing >= LARGE_REST => Some((missing, self.open.slab())),
             _ => None,
         }
+    }
+
+    /// Whether the frame before was a large one.
+    pub fn was_large(&self) -> bool {
+        self.was_large
     }
 
     /// Tells how many bytes were appended to the slab.
@@ -181,7 +192,8 @@ impl Decoder {
         {
             self.gather();
         }
-        if length >= LARGE / 2 {
+        self.was_large = length >= LARGE / 2;
+        if self.was_large {
             self.open.reserve_exact(length)?;
         }
         self.job_cost = cost;
