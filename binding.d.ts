@@ -64,7 +64,7 @@ export declare class NativePipe {
   abandon(tags: Uint8Array): void
   /**
    * A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back,
-   * 16 replies, 32 requests that failed. `has_libuv` tells whether the runtime's event loop is libuv's.
+   * 16 replies, 32 requests that failed, 64 memory to be given back. `has_libuv` tells whether the runtime's event loop is libuv's.
    */
   constructor(options: NativeOptions, wake: (arg: number) => void, hasLibuv: boolean)
   /** The pipe that all threads of the process share; `options` count only for whoever is the first. */
@@ -91,6 +91,8 @@ export declare class NativePipe {
    * passed. For the very end of a process only.
    */
   tellPushers(limit: number): void
+  /** Gives back memory of this thread that is not used any more. */
+  tidy(): void
   /** Whether no other thread uses the pipe. */
   isAlone(): boolean
   /** A snapshot. */

@@ -19,6 +19,7 @@ const MAIL = 4
 const RECALL = 8
 const REPLIES = 16
 const FAILURES = 32
+const TIDY = 64
 
 class Session {
   /**
@@ -313,6 +314,7 @@ class Session {
     if ((bits & ROOM) !== 0) this.pushEnds.forEach(end => end.waiting.serve())
     if ((bits & JOBS) !== 0) for (const reference of this.users) reference.deref()?.unpacker?.serve()
     if ((bits & RECALL) !== 0) for (const { unpacker } of this.eachUser()) unpacker?.recall()
+    if ((bits & TIDY) !== 0) this.native.tidy()
   }
 
   readMail () {

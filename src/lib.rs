@@ -20,7 +20,3 @@ pub mod endpoint;
 pub mod engine;
 pub mod error;
 pub mod wire;
-
-/// 1.2 to 1.9 times the throughput of the system's allocator on the job path (docs/performance.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

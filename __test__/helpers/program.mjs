@@ -10,11 +10,11 @@ const index = new URL('../../index.js', import.meta.url)
  * Runs the text of a program, which imports (or, with `extension: 'cjs'`, requires) 'zeropipe', as a process of its own.
  * `ended` resolves with { code, signal, stdout, stderr }; `said(text)` resolves once stdout has that text.
  */
-export function program (t, text, { env = {}, extension = 'mjs' } = {}) {
+export function program (t, text, { env = {}, extension = 'mjs', execArgv = [] } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'zeropipe-program-'))
   const file = join(directory, `program.${extension}`)
   writeFileSync(file, text.replaceAll("'zeropipe'", JSON.stringify(extension === 'mjs' ? index.href : fileURLToPath(index))))
-  const args = process.versions.deno ? ['run', '-A', file] : [file]
+  const args = process.versions.deno ? ['run', '-A', file] : [...execArgv, file]
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
 
   const output = { stdout: '', stderr: '' }

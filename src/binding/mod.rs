@@ -4,6 +4,7 @@
 //! Jobs cross in batches, never one by one; promises are made in JavaScript. What crosses back unasked is one
 //! coalesced nudge ([`wake`]), upon which JavaScript comes and takes what is there.
 
+mod allocator;
 mod asker;
 mod bell;
 mod event_loop;

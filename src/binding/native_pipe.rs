@@ -14,6 +14,7 @@ use napi::{CleanupEnvHook, Env, Error, Result, bindgen_prelude::Function};
 use napi_derive::napi;
 
 use super::{
+    allocator,
     memory::Memory,
     options::{NativeOptions, milliseconds},
     slab,
@@ -75,7 +76,7 @@ impl Drop for NativePipe {
 #[napi]
 impl NativePipe {
     /// A pipe of its own. `wake` is called with bits of what there is to look at: 1 room, 2 jobs, 4 mail, 8 jobs wanted back,
-    /// 16 replies, 32 requests that failed. `has_libuv` tells whether the runtime's event loop is libuv's.
+    /// 16 replies, 32 requests that failed, 64 memory to be given back. `has_libuv` tells whether the runtime's event loop is libuv's.
     #[napi(constructor, catch_unwind)]
     pub fn new(
         env: Env,
@@ -104,6 +105,7 @@ impl NativePipe {
         has_libuv: bool,
         open: Open,
     ) -> Result<Self> {
+        allocator::set_up();
         let config = options.config().map_err(to_napi)?;
         let wake = Wake::new(&env, &wake, has_libuv)?;
         let pipe = open(config, wake.clone()).inspect_err(|_| wake.leave()).map_err(to_napi)?;
@@ -172,6 +174,12 @@ impl NativePipe {
         let pipe = &self.seat.pipe;
         pipe.requests.pull.settle();
         wait_until(limit, || pipe.pipeline.pull.is_told() && pipe.requests.pull.is_told());
+    }
+
+    /// Gives back memory of this thread that is not used any more.
+    #[napi(catch_unwind)]
+    pub fn tidy(&self) {
+        allocator::give_back();
     }
 
     /// Whether no other thread uses the pipe.

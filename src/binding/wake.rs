@@ -14,10 +14,10 @@ use napi::{
 };
 use napi_derive::napi;
 
-use super::bell::Bell;
+use super::{allocator, bell::Bell};
 use crate::{
     engine::{
-        event::{Callback, Event, Handle, MAIL, Side},
+        event::{Callback, Event, Handle, MAIL, Side, TIDY},
         tap::Tap,
     },
     error::{Error, code},
@@ -128,6 +128,11 @@ impl Handle for Wake {
         }
         drop(mail);
         self.raise(MAIL);
+    }
+
+    fn tidy(&self) {
+        allocator::give_back();
+        self.raise(TIDY);
     }
 
     fn can_read(&self) -> bool {

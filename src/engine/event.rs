@@ -141,10 +141,13 @@ pub const RECALL: u32 = 8;
 pub const REPLIES: u32 = 16;
 /// Requests have failed.
 pub const FAILURES: u32 = 32;
+/// Memory that is not used any more could be given back.
+pub const TIDY: u32 = 64;
 
 /// Somebody outside who uses a pipe: a JavaScript thread, or a test. Called on the I/O thread, so it must not wait.
 pub trait Handle: Send + Sync {
-    /// Asks it to look at what the bits name ([`ROOM`], [`JOBS`], [`MAIL`], [`RECALL`], [`REPLIES`], [`FAILURES`]).
+    /// Asks it to look at what the bits name ([`ROOM`], [`JOBS`], [`MAIL`], [`RECALL`], [`REPLIES`], [`FAILURES`],
+    /// [`TIDY`]).
     fn raise(&self, bits: u32);
     /// Tells an event.
     fn tell(&self, event: &Event);
@@ -152,7 +155,9 @@ pub trait Handle: Send + Sync {
     fn can_read(&self) -> bool {
         false
     }
-    /// Asks it to do so, until [`Tap::read`] says that this is over.
+    /// Gives back memory that is not used any more, of this thread and of its own.
+    fn tidy(&self) {}
+    /// Asks it to read one, until [`Tap::read`] says that this is over.
     fn watch(&self, _tap: &Arc<Tap>) {}
 }
 

@@ -16,6 +16,7 @@ use super::{
     event::{Callback, Event, Handle, Pattern, Side, Tally},
     io_thread,
     pipe::{Alarm, Call, Pipe},
+    tidying::tidy,
 };
 use crate::{config::Config, error::Error};
 
@@ -65,6 +66,7 @@ impl Keeper {
 
     async fn keep(mut self, mut calls: mpsc::UnboundedReceiver<Call>) {
         let _alarm = Alarm(Arc::clone(&self.pipe));
+        let tidying = spawn_local(tidy(Arc::clone(&self.pipe)));
         let (mut tally, mut closers) = (Tally::default(), Vec::new());
         while let Some(call) = calls.recv().await {
             match call {
@@ -97,6 +99,7 @@ impl Keeper {
         // Nobody waits for connections to end in order, but who listens hears of it.
         self.pipe.parted().await;
         self.pipe.tell(&Event::Parted);
+        tidying.abort();
     }
 
     fn ends(&mut self, side: Side) -> &mut Ends {

@@ -83,6 +83,8 @@ pub trait End {
     fn config(&self) -> &Config;
     /// Who it is.
     fn instance(&self) -> Instance;
+    /// So many bytes were read or written.
+    fn passed(&self, bytes: usize);
     /// Tells the outside.
     fn tell(&self, event: Event);
     /// A peer has shaken hands.
@@ -551,6 +553,7 @@ impl Connection {
             (self.unread, self.unasked) = (true, true);
         }
         self.link.is_blocked.set(false);
+        self.end.passed(length);
         self.end.wrote(&self.link, &self.sent);
     }
 
@@ -629,6 +632,7 @@ impl Connection {
             all += length;
         }
         if all > 0 {
+            self.end.passed(all);
             self.end.has_read();
         }
         Ok(all > 0)

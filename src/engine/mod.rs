@@ -44,5 +44,6 @@ mod shortcut;
 mod stream;
 pub mod tap;
 mod telling;
+mod tidying;
 mod transport;
 mod trickle;

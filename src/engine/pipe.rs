@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     event::{Callback, Event, Handle, Pattern, Side, Tally},
     ports::Ports,
+    tidying::Traffic,
 };
 use crate::{
     config::{Config, Sites},
@@ -27,6 +28,8 @@ pub struct Pipe {
     pub pipeline: Ports,
     /// Where requests do.
     pub requests: Ports,
+    /// How much has passed through it.
+    pub(super) traffic: Traffic,
     handles: Mutex<Vec<Arc<dyn Handle>>>,
     calls: mpsc::UnboundedSender<Call>,
     is_closed: AtomicBool,
@@ -68,6 +71,7 @@ impl Pipe {
             config,
             pipeline: Ports::default(),
             requests: Ports::default(),
+            traffic: Traffic::default(),
             handles: Mutex::new(vec![handle]),
             calls,
             is_closed: AtomicBool::new(false),

@@ -463,6 +463,10 @@ impl End for PullEnd {
         self.instance
     }
 
+    fn passed(&self, bytes: usize) {
+        self.pipe.traffic.note(bytes);
+    }
+
     fn tell(&self, event: Event) {
         self.pipe.tell(&event);
     }

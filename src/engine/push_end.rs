@@ -180,6 +180,10 @@ impl End for PushEnd {
         self.instance
     }
 
+    fn passed(&self, bytes: usize) {
+        self.pipe.traffic.note(bytes);
+    }
+
     fn tell(&self, event: Event) {
         self.pipe.tell(&event);
     }
