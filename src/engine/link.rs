@@ -437,6 +437,8 @@ impl Connection {
             Ok(()) => poll_fn(|cx| self.poll(cx)).await,
             Err(why) => why,
         };
+        // What came before whatever is wrong.
+        end.has_read();
         drop(membership);
         let was_useful = link.peer.jobs() > 0 || began.elapsed() > USEFUL;
         let by_its_use = if was_useful { Outcome::Useful } else { Outcome::Useless };
@@ -480,7 +482,6 @@ impl Connection {
     /// Does all that can be done without waiting.
     fn step(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
         self.read_after_others(cx)?;
-        self.end.has_read();
         loop {
             if let Err(why) = self.write(cx) {
                 self.take_back_reader()?;
@@ -563,6 +564,7 @@ impl Connection {
         let read = tap.take();
         self.has_read |= !read.bytes.is_empty();
         self.take_in_read(&read)?;
+        self.end.has_read();
         let mut is_idle = false;
         while self.tap_timer.as_mut().poll(cx).is_ready() {
             // Whoever it is waits for nothing more, or is busy: what comes next is for us to read.
@@ -581,6 +583,7 @@ impl Connection {
         let Some(tap) = self.link.tap.take() else { return Ok(()) };
         self.trickle = Trickle::default();
         self.take_in_read(&tap.take_back())?;
+        self.end.has_read();
         self.stream.take_back_reader().map_err(Why::from)
     }
 

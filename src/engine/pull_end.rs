@@ -216,7 +216,6 @@ impl PullEnd {
     fn deal(&self, consumers: &[Arc<Consumer>]) {
         let port = self.port();
         let most_unread = self.replies().then_some(MOST_UNREAD);
-        port.is_dealing.store(!port.returned().is_empty(), SeqCst);
         loop {
             let mut state = self.state.borrow_mut();
             while let Some((consumer, most)) = next_consumer(consumers) {
@@ -247,7 +246,11 @@ impl PullEnd {
     /// At most so many jobs that a consumer gave back.
     fn returned(&self, state: &FairQueue, most: usize) -> Option<Delivery> {
         loop {
-            let delivery = self.port().returned().pop_front()?;
+            let mut returned = self.port().returned();
+            // Said before it is gone from there: whoever reads by himself looks at both, the other way round.
+            self.port().is_dealing.fetch_or(!returned.is_empty(), SeqCst);
+            let delivery = returned.pop_front()?;
+            drop(returned);
             let (kept, dropped) = delivery.filter(|source| !state.is_elsewhere(source));
             self.port().received.fetch_sub(dropped as u64, Relaxed);
             let Some(mut kept) = kept else { continue };
@@ -582,6 +585,8 @@ impl End for PullEnd {
         if !link.is_answered() {
             return;
         }
+        // What came before the answer is looked at before: it may have to go back.
+        self.has_read();
         let was_returning = link.returning.get() == Returning::Told;
         if was_returning {
             link.returning.set(Returning::No);
