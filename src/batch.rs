@@ -278,7 +278,8 @@ impl Builder {
         self.whole = (0, 0, 0);
         let rest = self.slab.split_off(bytes);
         let slab = std::mem::replace(&mut self.slab, rest);
-        let mut ends = std::mem::take(&mut self.ends);
+        // What comes next is likely to be as much.
+        let mut ends = std::mem::replace(&mut self.ends, Vec::with_capacity(frames));
         self.ends.extend(ends.drain(frames..).map(|end| end - bytes as u32));
         Some(Batch::whole(slab, ends, jobs))
     }

@@ -72,8 +72,7 @@ impl Decoder {
 
     /// Takes bytes in. What became whole is in [`Decoder::batch`] and [`Decoder::command`], also after an error.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        // Most of what follows are small frames, so most of the bytes end up in the slab: one allocation for all.
-        self.open.reserve(bytes.len())?;
+        self.expect(bytes.len())?;
         let fed = self.frames(&mut bytes);
         self.gather();
         fed
@@ -128,6 +127,12 @@ impl Decoder {
         self.commands.pop_front()
     }
 
+    /// So many bytes follow. Most of them are small frames, so most end up in the slab: one allocation for all that it can hold.
+    fn expect(&mut self, bytes: usize) -> Result<(), Error> {
+        let room = LARGE.saturating_sub(self.open.slab().len());
+        self.open.reserve(bytes.min(room))
+    }
+
     fn frames(&mut self, bytes: &mut &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             let Some((body, missing)) = self.body else {
@@ -151,7 +156,7 @@ impl Decoder {
             && let Some((header, length)) = frame::decode(bytes)?
         {
             *bytes = &bytes[length..];
-            return self.begin(header);
+            return self.begin(header, bytes.len());
         }
         while let Some((&byte, rest)) = bytes.split_first() {
             self.header[self.header_length] = byte;
@@ -159,14 +164,14 @@ impl Decoder {
             *bytes = rest;
             if let Some((header, _)) = frame::decode(&self.header[..self.header_length])? {
                 self.header_length = 0;
-                return self.begin(header);
+                return self.begin(header, bytes.len());
             }
         }
         Ok(())
     }
 
-    /// Checks what a header announces, before any memory is taken for it.
-    fn begin(&mut self, header: frame::Header) -> Result<(), Error> {
+    /// Checks what a header announces, before any memory is taken for it. So many bytes are there that follow.
+    fn begin(&mut self, header: frame::Header, following: usize) -> Result<(), Error> {
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
         if header.command {
             // Also between two frames of a message, where RFC 37 has none: libzmq answers a PING as soon as it can.
@@ -191,6 +196,7 @@ impl Decoder {
             || self.open.whole_frames() >= MAX_BATCH_FRAMES - MAX_FRAMES
         {
             self.gather();
+            self.expect(following)?;
         }
         self.was_large = length >= LARGE / 2;
         if self.was_large {
