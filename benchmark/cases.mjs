@@ -1,18 +1,19 @@
-// What is compared. Each case is measured for each library in turn; a target is a ratio to zeromq.js in the same run, or an amount
-// where `only` zeropipe is measured.
-import { installedSize, loadTime, queueMemory, roundTrips, throughput } from './measure.mjs'
+// What is compared. Each case is measured for each of its `sides` in turn, zeropipe and zeromq.js unless it says otherwise; a target is a ratio to the
+// second of them in the same run, or an amount where there is no second.
+import { floor, idle, installedSize, loadTime, queueMemory, roundTrips, throughput, within } from './measure.mjs'
 
 const KIB = 1024
 const MIB = 1024 * KIB
 
-/** Counts for each library that take about as long. */
+/** Counts for each library that take about as long; those of other sides are zeropipe's. */
 const jobs = (zeropipe, zeromq) => ({ zeropipe, zeromq })
 const small = jobs(3_000_000, 400_000)
+const countOf = (counts, side, share) => Math.ceil((counts[side] ?? counts.zeropipe) * share / 8) * 8
 
 /** What all cases share that look at the same runs; `pick` says what of them they look at. */
 const pushing = (counts, options, pick) => ({
   key: JSON.stringify([counts, options]),
-  take: ({ library, share }) => throughput({ library, count: Math.ceil(counts[library] * share / 8) * 8, ...options }),
+  take: ({ side, share }) => throughput({ library: side, count: countOf(counts, side, share), ...options }),
   pick
 })
 
@@ -24,13 +25,75 @@ const rate = (name, counts, options, atLeast) => ({
   ...pushing(counts, options, ({ rate }) => rate)
 })
 
+/** Beside another side than zeromq.js, which is measured only where somebody asks for it. */
+const beside = (side, name, options, atLeast) => ({
+  group: 'Jobs a second',
+  name,
+  unit: '/s',
+  sides: ['zeropipe', side],
+  asked: side,
+  atLeast,
+  take: ({ side, share }) => throughput({ library: side, count: countOf(small, side, share), ...options }),
+  pick: ({ rate }) => rate
+})
+
+/** In another runtime, beside zeromq.js in Node. */
+const inside = runtime => ({ ...beside('zeromq', `16 B in ${runtime}`, { size: 16 }), key: `in ${runtime}`, sides: [runtime, 'zeromq'], asked: runtime })
+
+const inOneThread = (name, place) => ({
+  group: 'Jobs a second',
+  name,
+  unit: '/s',
+  take: ({ side, share }) => within({ library: side, place, size: 16, count: countOf(jobs(1_000_000, 200_000), side, share) })
+})
+
+/** How many workers, of two processes where there are more than one, beside ten of them. */
+const workers = (count, atLeast) => ({
+  group: 'Jobs a second, as things grow',
+  name: `16 B to ${count.toLocaleString('en-US')} workers`,
+  unit: '/s',
+  sides: ['zeropipe', 'ten'],
+  atLeast,
+  take: ({ side, share }) => {
+    const workers = side === 'ten' ? 10 : count
+    const consumers = Math.min(workers, 2)
+    return throughput({ library: 'zeropipe', count: countOf(small, side, share), size: 16, consumers, each: workers / consumers })
+  },
+  pick: ({ rate }) => rate
+})
+
+/** Over that many endpoints, beside one. */
+const endpoints = count => ({
+  group: 'Jobs a second, as things grow',
+  name: `16 B over ${count} endpoints`,
+  unit: '/s',
+  sides: ['zeropipe', 'one'],
+  take: ({ side, share }) => throughput({ library: 'zeropipe', count: countOf(small, side, share), size: 16, endpoints: side === 'one' ? 1 : count }),
+  pick: ({ rate }) => rate
+})
+
+/** How near that is to what JavaScript can do at all. */
+const near = what => ({
+  group: 'Jobs a second, beside JavaScript with nothing behind it',
+  name: { push: 'awaited pushes', pull: 'a loop' }[what],
+  unit: '/s',
+  sides: ['zeropipe', 'floor'],
+  key: 'floor',
+  take: async ({ side, share }) => {
+    if (side === 'floor') return await floor({ count: 10_000_000 * share, size: 16 })
+    const { rate } = await throughput({ library: side, count: countOf(small, side, share), size: 16 })
+    return { push: rate, pull: rate }
+  },
+  pick: result => result[what]
+})
+
 const trip = (name, what, counts, options, atMost) => ({
   group: 'Round trip of 16 B, milliseconds',
   name: `${name}, ${what}`,
   unit: 'ms',
   atMost,
   key: JSON.stringify([counts, options]),
-  take: async ({ library, share }) => await roundTrips({ library, size: 16, count: counts * share, ...options }),
+  take: ({ side, share }) => roundTrips({ library: side, size: 16, count: counts * share, ...options }),
   pick: result => result[what]
 })
 
@@ -39,7 +102,8 @@ const requests = (inFlight, counts, atLeast) => ({
   name: `${inFlight} in flight, 16 B`,
   unit: '/s',
   atLeast,
-  take: async ({ library, share }) => (await roundTrips({ library, size: 16, inFlight, count: Math.ceil(counts[library] * share) })).rate
+  take: ({ side, share }) => roundTrips({ library: side, size: 16, inFlight, count: Math.ceil(counts[side] * share) }),
+  pick: ({ rate }) => rate
 })
 
 const pinned = process.platform === 'linux' ? [trip('push and pushed back, on one core', 'p50', 20_000, { pushes: true, core: 0 }, 0.7)] : []
@@ -58,6 +122,22 @@ export const cases = [
   rate('16 B, a thousand pushes at a time', small, { size: 16, isAwaited: false }),
   rate('16 B, one producer to 8 workers', small, { size: 16, consumers: 8 }, 10),
   rate('16 B, 8 producers to one worker', small, { size: 16, producers: 8 }, 10),
+  rate('16 B, between two threads', small, { size: 16, place: 'inproc', thread: true }),
+  inOneThread('16 B, within a thread, tcp', 'tcp'),
+  inOneThread('16 B, within a thread, inproc', 'inproc'),
+  beside('libzmq', '16 B, for await', { size: 16 }, 0.75),
+  beside('libzmq', '16 B, in batches', { size: 16, batch: 1000 }, 0.9),
+  beside('libzmq', '1 KiB, for await', { size: KIB }, 1.2),
+  beside('crate', '16 B', { size: 16 }),
+  beside('crate', '1 KiB', { size: KIB }),
+  inside('bun'),
+  inside('deno'),
+  workers(1),
+  workers(100),
+  workers(1000, 0.8),
+  ...[2, 8, 64].map(endpoints),
+  near('push'),
+  near('pull'),
   {
     group: 'CPU time a job, microseconds, all threads of both sides',
     name: '16 B',
@@ -75,16 +155,22 @@ export const cases = [
   trip('push and pushed back, busy cores', 'p50', 5_000, { pushes: true, burners: 2 }),
   trip('push and pushed back, busy cores', 'p99', 5_000, { pushes: true, burners: 2 }),
   ...pinned,
-  { group: 'Loading', name: 'milliseconds', unit: 'ms', atMost: 1 / 3, take: loadTime },
-  { group: 'Installed size', name: 'one platform', unit: 'B', atMost: 1 / 15, take: installedSize },
+  { group: 'Loading', name: 'milliseconds', unit: 'ms', atMost: 1 / 3, take: ({ side }) => loadTime({ library: side }) },
+  {
+    group: 'CPU time a second for nothing',
+    name: 'a push and a pull, connected',
+    unit: 'us',
+    take: ({ side, share }) => idle({ library: side, milliseconds: 5000 * share })
+  },
+  { group: 'Installed size', name: 'one platform', unit: 'B', atMost: 1 / 15, take: ({ side }) => installedSize({ library: side }) },
   ...['queued', 'after'].map((what, index) => ({
     group: 'Memory',
     name: ['1,000,000 jobs of 100 B in the queue', 'once they are delivered'][index],
     unit: 'B',
-    only: 'zeropipe',
+    sides: ['zeropipe'],
     atMost: [200e6, 20e6][index],
     key: 'memory',
-    take: async ({ share }) => await queueMemory({ count: 1_000_000 * share, size: 100 }),
+    take: ({ share }) => queueMemory({ count: 1_000_000 * share, size: 100 }),
     pick: result => result[what]
   }))
 ]

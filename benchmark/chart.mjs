@@ -13,7 +13,7 @@ const HEAD = 28
 const FOOT = 24
 
 /** Where less is better, how many times less. */
-const bars = results.filter(({ ratio }) => ratio !== undefined)
+const bars = results.filter(({ beside }) => beside === 'zeromq')
   .map(({ group, name, ratio, unit }) => ({ group, name, times: unit === '/s' ? ratio : 1 / ratio }))
 const most = Math.max(...bars.map(({ times }) => times))
 const x = times => LABEL + (WIDTH - LABEL - 60) * times / most

@@ -9,7 +9,11 @@ import { start } from './process.mjs'
 export const median = list => list.toSorted((a, b) => a - b)[list.length >> 1]
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const places = { tcp: () => 'tcp://127.0.0.1:*', ipc: () => `ipc://${join(tmpdir(), `bench-${randomUUID()}`)}` }
+const places = {
+  tcp: () => 'tcp://127.0.0.1:*',
+  ipc: () => `ipc://${join(tmpdir(), `bench-${randomUUID()}`)}`,
+  inproc: () => `inproc://bench-${randomUUID()}`
+}
 
 /** Jobs a second of `library` from one process to another, after the first `skip` jobs: see `throughput`. */
 export async function measure (options) {
@@ -17,17 +21,22 @@ export async function measure (options) {
 }
 
 /**
- * Jobs a second, and microseconds of CPU time a job in all processes together, from so many producers to so many consumers. Jobs are `size` bytes, or
- * `text`, in each of `frames`. `via(address)` may give consumers another address to connect to, and is awaited.
+ * Jobs a second, and microseconds of CPU time a job in all processes together, from so many producers to so many consumers, which are `each` as many
+ * workers; over so many `endpoints` of one consumer, if that is told. Jobs are `size` bytes, or `text`, in each of `frames`; pulled in batches of
+ * `batch`. Producers and consumers are threads instead of processes if `thread`. `via(address)` may give consumers another address to connect to, and is
+ * awaited.
  */
-export async function throughput ({ library, count, skip = 0, place = 'tcp', producers = 1, consumers = 1, env, via = address => address, ...job }) {
+export async function throughput ({
+  library, count, skip = 0, place = 'tcp', producers = 1, consumers = 1, each = 1, endpoints, thread = false, env, via = address => address, ...job
+}) {
   const common = { library, ...job }
-  const bind = places[place]()
+  const bind = endpoints === undefined ? places[place]() : Array.from({ length: endpoints }, places[place])
+  const isAlone = consumers * each === 1
   const makers = []
   const takers = []
-  const make = where => makers.push(start('producer', { ...common, ...where, count: count / producers, consumers }, { env }))
-  const take = where => takers.push(start('consumer', { ...common, ...where, skip, count: consumers === 1 ? count : undefined }, { env }))
-  if (producers === 1) {
+  const make = where => makers.push(start('producer', { ...common, ...where, count: count / producers, consumers: consumers * each }, { env, thread }))
+  const take = where => takers.push(start('consumer', { ...common, ...where, skip, each, count: isAlone ? count : undefined }, { env, thread }))
+  if (producers === 1 && endpoints === undefined) {
     make({ bind })
     const connect = await via(await makers[0].said())
     for (let left = consumers; left > 0; left--) take({ connect })
@@ -76,13 +85,25 @@ export async function roundTrips ({ library, count, size, inFlight = 1, pushes =
   return result
 }
 
-/** Bytes that so many queued jobs take, and that are left when they are gone. */
-export async function queueMemory ({ count, size }) {
-  const queue = start('queue', { library: 'zeropipe', count, size }, { gc: true })
-  const held = await queue.said()
-  await queue.ended
-  return held
+/** Jobs a second within one thread. */
+export const within = ({ place, ...args }) => say('both', { ...args, place: places[place]() })
+
+/** Jobs a second of JavaScript alone: see programs/floor.mjs. */
+export const floor = ({ count, size }) => say('floor', { count, size })
+
+/** Microseconds of CPU time a second for nothing. */
+export const idle = ({ library, milliseconds }) => say('idle', { library, milliseconds })
+
+/** What a program says at its end. */
+async function say (name, args, options) {
+  const program = start(name, args, options)
+  const said = await program.said()
+  await program.ended
+  return said
 }
+
+/** Bytes that so many queued jobs take, and that are left when they are gone. */
+export const queueMemory = ({ count, size }) => say('queue', { library: 'zeropipe', count, size }, { gc: true })
 
 const installed = {
   zeropipe: ['index.js', 'index.d.ts', 'package.json', 'lib', ...readdirSync(root).filter(name => name.endsWith('.node'))].map(name => join(root, name)),
@@ -91,12 +112,7 @@ const installed = {
 const entry = { zeropipe: join(root, 'index.js'), zeromq: join(root, 'node_modules/zeromq') }
 
 /** Milliseconds until the library is loaded. */
-export async function loadTime ({ library }) {
-  const program = start('load', { path: entry[library] })
-  const milliseconds = await program.said()
-  await program.ended
-  return milliseconds
-}
+export const loadTime = ({ library }) => say('load', { path: entry[library] })
 
 /** Bytes of what npm installs of it on this platform. */
 export function installedSize ({ library }) {

@@ -1,27 +1,33 @@
-// npm run bench [-- --short] [--only TEXT] [--rounds N] [--json FILE]: zeropipe beside zeromq.js in the same run, in turn, each side in a process of its
-// own. Prints medians, their spread (largest minus smallest) and ratios; bare numbers mean nothing on a shared machine. `npm run bench:chart` draws a
-// chart of the file.
+// npm run bench [-- --short] [--only TEXT] [--beside NAMES] [--rounds N] [--json FILE]: zeropipe beside zeromq.js in the same run, in turn, each side in
+// a process of its own; and beside whoever else is asked for: libzmq, crate (both need `cargo build --release` in benchmark/native), bun, deno. Prints
+// medians, their spread (largest minus smallest) and ratios; bare numbers mean nothing on a shared machine. `npm run bench:chart` draws a chart of the file.
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { cases } from './cases.mjs'
 import { median } from './measure.mjs'
 
-const { short, only, rounds: asked, json } = parseArgs({
-  options: { short: { type: 'boolean', default: false }, only: { type: 'string', default: '' }, rounds: { type: 'string' }, json: { type: 'string' } }
+const { short, only, beside, rounds: asked, json } = parseArgs({
+  options: {
+    short: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    beside: { type: 'string', default: '' },
+    rounds: { type: 'string' },
+    json: { type: 'string' }
+  }
 }).values
 const rounds = Number(asked ?? (short ? 1 : 5))
 const share = short ? 0.05 : 1
-const libraries = ['zeropipe', 'zeromq']
+const names = { zeromq: 'zeromq.js', crate: 'the crate zeromq', ten: '10 workers', one: 'one endpoint', floor: 'nothing behind it' }
 
-/** What each library did, round by round. Cases of one key are measured together. */
+/** What each side did, round by round. Cases of one key are measured together. */
 async function take (chosen) {
   const taken = new Map()
-  for (const { key, only, take } of chosen) {
+  for (const { key, sides, take } of chosen) {
     if (taken.has(key)) continue
-    const results = Object.fromEntries(libraries.map(library => [library, []]))
+    const results = sides.map(() => [])
     for (let round = 0; round < rounds; round++) {
-      for (const library of libraries) if (only === undefined || only === library) results[library].push(await take({ library, share }))
+      for (const [index, side] of sides.entries()) results[index].push(await take({ side, share }))
     }
     taken.set(key, results)
     process.stderr.write('.')
@@ -31,13 +37,12 @@ async function take (chosen) {
 }
 
 /** The result of a case. */
-function judge ({ group, name, unit, key, pick = result => result, atLeast, atMost }, taken) {
-  const lists = libraries.map(library => taken.get(key)[library].map(pick))
-  const [ours, theirs] = lists
-  const ratio = theirs.length === 0 ? undefined : median(ours.map((own, round) => own / theirs[round]))
+function judge ({ group, name, unit, key, sides, pick = result => result, atLeast, atMost }, taken) {
+  const [ours, theirs] = taken.get(key).map(results => results.map(pick))
+  const ratio = theirs && median(ours.map((own, round) => own / theirs[round]))
   const value = ratio ?? median(ours)
   const isMet = value >= (atLeast ?? -Infinity) && value <= (atMost ?? Infinity)
-  return { group, name, unit, zeropipe: ours, zeromq: theirs, ratio, atLeast, atMost, isMet }
+  return { group, name, unit, ours, beside: sides[1], theirs, ratio, atLeast, atMost, isMet }
 }
 
 const units = { B: [1e6, 'MB'], ms: [1, 'ms'], us: [1, 'us'], '/s': [1, ''] }
@@ -50,7 +55,7 @@ function amountOf (value, unit) {
 }
 
 function cell (list, unit) {
-  if (list.length === 0) return ''
+  if (list === undefined) return ''
   const spread = (Math.max(...list) - Math.min(...list)) / Math.abs(median(list))
   return amountOf(median(list), unit) + (list.length > 1 ? ` (${(100 * spread).toFixed(0)} %)` : '')
 }
@@ -65,19 +70,21 @@ function targetOf ({ ratio, atLeast, atMost, isMet, unit }) {
 const row = cells => console.log(`| ${cells.join(' | ')} |`)
 
 function print (results) {
-  row(['', '', 'zeropipe', 'zeromq.js', 'ratio', 'target'])
-  row(Array(6).fill('---'))
+  row(['', '', 'zeropipe', 'beside', '', 'ratio', 'target'])
+  row(Array(7).fill('---'))
   let group
   for (const result of results) {
-    const { name, unit, zeropipe, zeromq, ratio } = result
-    row([result.group === group ? '' : result.group, name, cell(zeropipe, unit), cell(zeromq, unit), ratio?.toFixed(2) ?? '', targetOf(result)])
+    const { name, unit, ours, beside, theirs, ratio } = result
+    const other = beside === undefined ? '' : names[beside] ?? beside
+    row([result.group === group ? '' : result.group, name, cell(ours, unit), other, cell(theirs, unit), ratio?.toFixed(2) ?? '', targetOf(result)])
     group = result.group
   }
 }
 
 const chosen = cases
   .filter(({ group, name }) => `${group}: ${name}`.includes(only))
-  .map((one, index) => ({ ...one, key: one.key ?? index }))
+  .filter(({ asked }) => asked === undefined || beside.split(',').includes(asked))
+  .map((one, index) => ({ sides: ['zeropipe', 'zeromq'], ...one, key: one.key ?? index }))
 const taken = await take(chosen)
 const results = chosen.map(one => judge(one, taken))
 print(results)

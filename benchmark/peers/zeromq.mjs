@@ -1,12 +1,21 @@
 // zeromq.js as its users write it.
 import { Dealer, Pull, Push, Request, Router } from 'zeromq'
 
+/** Where sockets listen: one address each, or a list if that was asked for. */
+const addresses = new WeakMap()
+
 async function open (Socket, { bind, connect }) {
   const socket = new Socket()
-  if (bind) await socket.bind(bind)
-  else socket.connect(connect)
+  const bound = []
+  for (const address of [bind ?? []].flat()) {
+    await socket.bind(address)
+    bound.push(socket.lastEndpoint)
+  }
+  for (const address of [connect ?? []].flat()) socket.connect(address)
+  addresses.set(socket, Array.isArray(bind) ? bound : bound[0])
   return socket
 }
+
 
 /** A socket takes one message at a time: others wait until that is sent. */
 function inTurn (socket) {
@@ -22,7 +31,7 @@ export async function openPush (args) {
   let accepted = 0
   const enough = new Promise(resolve => socket.events.on('handshake', () => { if (++accepted === args.consumers) resolve() }))
   return {
-    address: socket.lastEndpoint,
+    address: addresses.get(socket),
     // The first send waits for a peer; more of them show only as connections that have shaken hands.
     ready: consumers => consumers > 1 ? enough : undefined,
     push: args.isAwaited === false ? inTurn(socket) : job => socket.send(job),
@@ -32,7 +41,7 @@ export async function openPush (args) {
 
 export async function openPull (args) {
   const socket = await open(Pull, args)
-  return { address: socket.lastEndpoint, jobs: socket, close: async () => socket.close() }
+  return { address: addresses.get(socket), jobs: socket, close: async () => socket.close() }
 }
 
 /** Pushes back what it pulls; its two addresses. */

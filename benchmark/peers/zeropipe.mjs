@@ -3,11 +3,14 @@ import { pipe } from '../../index.js'
 
 const site = ({ bind, connect }) => bind ? { bind } : { connect }
 
+/** Where it listens: one address, or a list if it was asked for one. */
+const listens = ({ bound }, { bind }) => Array.isArray(bind) ? bound : bound[0]
+
 export async function openPush (args) {
   const own = pipe({ push: site(args) })
   await own.ready()
   return {
-    address: own.stats().push.bound[0],
+    address: listens(own.stats().push, args),
     ready: consumers => own.ready({ pullers: consumers }),
     push: own.push,
     close: () => own.close()
@@ -17,7 +20,7 @@ export async function openPush (args) {
 export async function openPull (args) {
   const own = pipe({ pull: site(args) })
   await own.ready()
-  return { address: own.stats().pull.bound[0], jobs: own.pull(args.batch ? { batch: args.batch } : undefined), close: () => own.close() }
+  return { address: listens(own.stats().pull, args), jobs: own.pull(args.batch ? { batch: args.batch } : undefined), close: () => own.close() }
 }
 
 export async function openReply () {

@@ -1,9 +1,9 @@
 // Says how long it takes to load the library.
 import { createRequire } from 'node:module'
-import { args, say } from './side.mjs'
+import { args, part, say } from './side.mjs'
 
 const require = createRequire(import.meta.url)
 const began = performance.now()
 require(args.path)
 say(performance.now() - began)
-process.disconnect()
+part()

@@ -1,5 +1,5 @@
 // Pushes `count` jobs as soon as all `consumers` are there; says where it listens, and in the end what it took.
-import { args, cpu, heard, library, makeJob, say } from './side.mjs'
+import { args, cpu, heard, library, makeJob, part, say } from './side.mjs'
 
 const { count, consumers, isAwaited = true } = args
 const { address, ready, push, close } = await library.openPush(args)
@@ -21,4 +21,4 @@ if (isAwaited) {
 await heard()
 say(cpu(before))
 await close()
-process.disconnect()
+part()

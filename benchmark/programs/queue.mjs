@@ -1,7 +1,7 @@
 // Queues `count` jobs for nobody, then has them pulled; says how much memory that took: before, with all of them queued, and after. Run with --expose-gc.
 import { setTimeout } from 'node:timers/promises'
 import { start } from '../process.mjs'
-import { args, makeJob, say } from './side.mjs'
+import { args, makeJob, part, say } from './side.mjs'
 
 const { pipe } = await import('../../index.js')
 const { count } = args
@@ -31,4 +31,4 @@ say({ queued: queued - before, after: after - before })
 consumer.say('done')
 await consumer.ended
 await own.close()
-process.disconnect()
+part()

@@ -1,8 +1,8 @@
 // Answers each request with what was asked, or pushes each job back; says where.
-import { args, heard, library, say } from './side.mjs'
+import { args, heard, library, part, say } from './side.mjs'
 
 const { address, close } = await (args.pushes ? library.openEcho() : library.openReply())
 say(address)
 await heard()
 await close()
-process.disconnect()
+part()

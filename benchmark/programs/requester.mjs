@@ -1,5 +1,5 @@
 // Asks, so many at a time, or pushes and waits for what is pushed back; says how long each took, and all of them together.
-import { args, library, makeJob, quantiles, say } from './side.mjs'
+import { args, library, makeJob, part, quantiles, say } from './side.mjs'
 
 const { count, inFlight } = args
 const { ask, close } = await (args.pushes ? library.openPing(args.address) : library.openRequest(args.address, inFlight))
@@ -27,4 +27,4 @@ const milliseconds = performance.now() - began
 const [p50, p99, p999] = quantiles(took, [0.5, 0.99, 0.999])
 say({ rate: count / milliseconds * 1000, p50, p99, p999 })
 await close()
-process.disconnect()
+part()
