@@ -150,7 +150,7 @@ impl NativeConsumer {
     /// Tells of the progress that the words show.
     #[napi(catch_unwind)]
     pub fn told(&self) {
-        self.place.port().told();
+        self.place.port().told(&self.place.consumer);
     }
 
     /// These jobs are done.

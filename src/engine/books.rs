@@ -55,8 +55,10 @@ pub struct Books {
     pub(super) links: Vec<Rc<Link>>,
     /// The one that threads may write to by themselves.
     pub(super) lent: Option<Rc<Link>>,
-    /// The peers that can take a job now, the one whose turn it is first.
+    /// The peers that can take a job as far as it is up to them, the one whose turn it is first.
     pub(super) round: VecDeque<Rc<Link>>,
+    /// Some of the links are reserved.
+    pub(super) has_reserved: bool,
     pub(super) drains: Vec<Drain>,
     /// Those who need not wait any more, to be answered once all counts are right.
     pub(super) drained: Vec<Callback>,
@@ -89,6 +91,7 @@ impl Books {
             links: Vec::new(),
             lent: None,
             round: VecDeque::new(),
+            has_reserved: false,
             drains: Vec::new(),
             drained: Vec::new(),
             has_moved: false,

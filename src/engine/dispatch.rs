@@ -26,7 +26,7 @@ impl Books {
     /// The links that were given something.
     pub(super) fn deal(&mut self) -> Vec<Rc<Link>> {
         let mut touched = Vec::new();
-        if self.lone.jobs() > 0 || self.links.iter().any(|link| link.is_reserved.get()) {
+        if self.lone.jobs() > 0 || self.has_reserved {
             self.deal_lone(&mut touched);
             self.list_all();
         }
@@ -39,11 +39,17 @@ impl Books {
 
     /// Jobs to each in turn; all that it can take to a peer that is the only one.
     fn deal_queue(&mut self, touched: &mut Vec<Rc<Link>>) {
+        let mut held = Vec::new();
         while self.queue.jobs() > 0 {
             let Some(link) = self.round.pop_front() else { break };
-            if !self.can_take(&link) {
+            if !wants(&link) {
                 link.listed.set(false);
                 continue;
+            }
+            if link.is_flow() && self.is_full() {
+                // Its turn comes when less is in flight. Only plain peers could take any now.
+                held.push(link);
+                if self.has_plain() { continue } else { break }
             }
             let is_lighter = |other: &Rc<Link>| self.can_take(other) && !self.is_heavy(other);
             if self.is_heavy(&link) && self.round.iter().any(is_lighter) {
@@ -55,10 +61,16 @@ impl Books {
             }
             // In turn, but while there is plenty, several at a time.
             let plenty = self.queue.jobs() / (8 * (self.round.len() + 1));
-            let most = if self.round.is_empty() { usize::MAX } else { plenty.clamp(1, MOST_AT_A_TIME) };
+            let is_alone = self.round.is_empty() && held.is_empty();
+            let most = if is_alone { usize::MAX } else { plenty.clamp(1, MOST_AT_A_TIME) };
             self.send(&link, most);
             self.round.push_back(link);
         }
+        held.into_iter().rev().for_each(|link| self.round.push_front(link));
+    }
+
+    fn has_plain(&self) -> bool {
+        self.links.iter().any(|link| !link.is_flow())
     }
 
     /// Jobs that may only travel alone go to peers that have nothing; if there are too few of those, others are emptied.
@@ -88,7 +100,7 @@ impl Books {
 
     /// As many peers as there are jobs that wait to travel alone get nothing until they have nothing: those first that want
     /// more.
-    fn reserve(&self) {
+    fn reserve(&mut self) {
         let mut links: Vec<_> =
             self.links.iter().filter(|link| link.works() && !link.has_lone_job.get()).collect();
         links.sort_by_key(|link| {
@@ -96,6 +108,7 @@ impl Books {
             (flight.credit() == 0, flight.jobs())
         });
         links.iter().take(self.lone.jobs()).for_each(|link| link.is_reserved.set(true));
+        self.has_reserved = self.lone.jobs() > 0 && !links.is_empty();
     }
 
     /// Sends jobs from the front of the queue, at least one.
@@ -161,16 +174,7 @@ impl Books {
 
     /// Whether a peer can be given a job now.
     pub(super) fn can_take(&self, link: &Link) -> bool {
-        let is_ready =
-            !link.is_blocked.get() && !link.is_ending() && link.outbox.borrow().unwritten() < ROOM_PER_PEER;
-        is_ready && (!link.is_flow() || self.has_credit(link))
-    }
-
-    fn has_credit(&self, link: &Link) -> bool {
-        link.flight.borrow().credit() > 0
-            && !link.is_reserved.get()
-            && !link.has_lone_job.get()
-            && !self.is_full()
+        wants(link) && (!link.is_flow() || !self.is_full())
     }
 
     /// Whether as much is in flight as may be.
@@ -203,17 +207,25 @@ impl Books {
     }
 
     pub(super) fn list(&mut self, link: &Rc<Link>) {
-        if self.can_take(link) && !link.listed.replace(true) {
+        if wants(link) && !link.listed.replace(true) {
             self.round.push_back(Rc::clone(link));
         }
     }
 
-    /// Lists all that can take something: after what keeps everybody from it has changed.
+    /// Lists all that can take something: after what keeps more than one from it has changed.
     pub(super) fn list_all(&mut self) {
         for link in self.links.clone() {
             self.list(&link);
         }
     }
+}
+
+/// Whether a peer could be given a job as far as it is up to it.
+fn wants(link: &Link) -> bool {
+    let is_ready =
+        !link.is_blocked.get() && !link.is_ending() && link.outbox.borrow().unwritten() < ROOM_PER_PEER;
+    let is_free = || link.flight.borrow().credit() > 0 && !link.is_reserved.get() && !link.has_lone_job.get();
+    is_ready && (!link.is_flow() || is_free())
 }
 
 /// Frames a job; a large one travels from its own slab.

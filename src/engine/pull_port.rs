@@ -107,8 +107,9 @@ impl PullPort {
         self.has_replies.fetch_or(!are_sent, SeqCst);
     }
 
-    /// The consumer has made progress.
-    pub fn told(&self) {
+    /// The consumer has made progress. Told once, it need not tell again before the I/O thread has looked.
+    pub fn told(&self, consumer: &Consumer) {
+        consumer.arm(false);
         self.settled.fetch_add(1, SeqCst);
         if self.has_replies.swap(false, SeqCst) || !self.is_calm.load(SeqCst) {
             self.nudge.ring();

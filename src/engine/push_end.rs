@@ -114,8 +114,10 @@ impl PushEnd {
     /// Gives what was handed over its place, and deals.
     fn take_in(&self) {
         let mut books = self.open_books();
-        // What others have read may be the credit that is needed.
-        books.links.iter().for_each(|link| link.rouse());
+        // What others have read, which is so only of a link that is the only one, may be the credit that is needed.
+        if let [link] = &books.links[..] {
+            link.rouse();
+        }
         if books.alarm.is_some_and(|alarm| alarm <= Instant::now()) {
             books.look_at_the_clock(Instant::now());
         }
@@ -250,7 +252,6 @@ impl End for PushEnd {
             return Ok(());
         }
         let mut books = self.open_books();
-        let was_full = books.is_full();
         let mut flight = link.flight.borrow_mut();
         // Nothing of what breaks a rule counts.
         match &command {
@@ -286,11 +287,7 @@ impl End for PushEnd {
         link.peer.set_flow(flight.credit(), flight.jobs());
         link.has_lone_job.set(link.has_lone_job.get() && flight.jobs() > 0);
         drop(flight);
-        if was_full {
-            books.list_all()
-        } else {
-            books.list(link)
-        }
+        books.list(link);
         self.deal(books);
         Ok(())
     }

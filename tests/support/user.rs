@@ -156,7 +156,7 @@ impl User {
             let number = self.taken.fetch_add(1, SeqCst);
             self.pipe.requests.pull.reply(&self.replier, &[number], reply);
         }
-        self.pipe.requests.pull.told();
+        self.pipe.requests.pull.told(&self.replier);
         taken.jobs
     }
 
