@@ -16,7 +16,6 @@ const names = {
 /** The first that loads, or undefined if there is none; those that are there and don't load say why in `problems`. */
 function load (names, problems) {
   for (const name of names) {
-    // Each path stands here, as short as it is, so that whoever has been told that one is missing finds it.
     for (const path of [`../zeropipe.${name}.node`, `zeropipe-${name}`]) {
       try {
         return require(path)

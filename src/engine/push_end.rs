@@ -141,6 +141,7 @@ impl PushEnd {
     fn deal(&self, mut books: RefMut<'_, Books>) {
         let touched = books.deal();
         let is_idle = books.queue.jobs() == 0
+            && !books.is_full()
             && books.round.front().is_some_and(|link| link.outbox.borrow().unwritten() == 0);
         if books.set_alarm() {
             self.port().nudge.ring();

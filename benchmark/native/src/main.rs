@@ -63,7 +63,7 @@ fn pull(address: &str, count: usize) -> Result<()> {
 async fn push_by_crate(address: &str, count: usize, size: usize) -> Result<()> {
     let mut socket = zeromq::PushSocket::new();
     let mut monitor = socket.monitor();
-    say(&format!("{:?}", socket.bind(address).await?.to_string()));
+    say(&format!("{:?}", socket.bind(&address.replace(":*", ":0")).await?.to_string()));
     // Until somebody is there it refuses to send.
     while !matches!(monitor.recv().await?, SocketEvent::Accepted(..)) {}
     let job = vec![b'x'; size];
