@@ -16,7 +16,6 @@ use super::{
     event::{Callback, Event, Handle, Pattern, Side, Tally},
     io_thread,
     pipe::{Alarm, Call, Pipe},
-    tidying::tidy,
 };
 use crate::{config::Config, error::Error};
 
@@ -161,6 +160,14 @@ impl Keeper {
     /// Resolves when all that was sent so far is delivered, and answered.
     async fn drained(&self) {
         tokio::join!(self.pipeline.drained(), self.requests.drained());
+    }
+}
+
+/// Has users give memory back whenever it has become quiet.
+async fn tidy(pipe: Arc<Pipe>) {
+    loop {
+        pipe.traffic.quiet().await;
+        pipe.handles().iter().for_each(|handle| handle.tidy());
     }
 }
 

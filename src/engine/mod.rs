@@ -44,6 +44,6 @@ mod shortcut;
 mod stream;
 pub mod tap;
 mod telling;
-mod tidying;
+mod traffic;
 mod transport;
 mod trickle;

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     event::{Callback, Event, Handle, Pattern, Side, Tally},
     ports::Ports,
-    tidying::Traffic,
+    traffic::Traffic,
 };
 use crate::{
     config::{Config, Sites},

@@ -1,16 +1,11 @@
-//! Memory goes back to the system once much has passed through a pipe and nothing does any more.
+//! How much passes through a pipe, and when it has become quiet: then memory can go back to the system.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::sleep};
-
-use super::pipe::Pipe;
 
 /// So many bytes are worth it.
 const MUCH: u64 = 4 << 20;
@@ -33,19 +28,16 @@ impl Traffic {
             self.bell.notify_one();
         }
     }
-}
 
-/// Tidies whenever it has become quiet, for as long as it is polled.
-pub(super) async fn tidy(pipe: Arc<Pipe>) {
-    loop {
-        pipe.traffic.bell.notified().await;
+    /// Resolves when much has passed and nothing does any more.
+    pub(super) async fn quiet(&self) {
+        self.bell.notified().await;
         loop {
-            let before = pipe.traffic.bytes.load(Relaxed);
+            let before = self.bytes.load(Relaxed);
             sleep(QUIET).await;
-            if pipe.traffic.bytes.load(Relaxed) == before {
-                break;
+            if self.bytes.load(Relaxed) == before {
+                return;
             }
         }
-        pipe.handles().iter().for_each(|handle| handle.tidy());
     }
 }
