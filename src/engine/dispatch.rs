@@ -39,7 +39,7 @@ impl Books {
 
     /// Jobs to each in turn; all that it can take to a peer that is the only one.
     fn deal_queue(&mut self, touched: &mut Vec<Rc<Link>>) {
-        let mut held = Vec::new();
+        let (mut held, mut has_plain) = (Vec::new(), None);
         while self.queue.jobs() > 0 {
             let Some(link) = self.round.pop_front() else { break };
             if !wants(&link) {
@@ -49,7 +49,10 @@ impl Books {
             if link.is_flow() && self.is_full() {
                 // Its turn comes when less is in flight. Only plain peers could take any now.
                 held.push(link);
-                if self.has_plain() { continue } else { break }
+                if *has_plain.get_or_insert_with(|| self.links.iter().any(|link| !link.is_flow())) {
+                    continue;
+                }
+                break;
             }
             let is_lighter = |other: &Rc<Link>| self.can_take(other) && !self.is_heavy(other);
             if self.is_heavy(&link) && self.round.iter().any(is_lighter) {
@@ -67,10 +70,6 @@ impl Books {
             self.round.push_back(link);
         }
         held.into_iter().rev().for_each(|link| self.round.push_front(link));
-    }
-
-    fn has_plain(&self) -> bool {
-        self.links.iter().any(|link| !link.is_flow())
     }
 
     /// Jobs that may only travel alone go to peers that have nothing; if there are too few of those, others are emptied.

@@ -434,7 +434,10 @@ impl Connection {
         }
         let first = std::mem::take(&mut self.first);
         let why = match self.take_in(|decoder| decoder.feed(&first)) {
-            Ok(()) => poll_fn(|cx| self.poll(cx)).await,
+            Ok(()) => {
+                end.has_read();
+                poll_fn(|cx| self.poll(cx)).await
+            }
             Err(why) => why,
         };
         // What came before whatever is wrong.
@@ -649,6 +652,7 @@ impl Connection {
                 return Ok(None);
             };
             let length = some(length?)?;
+            self.trickle = Trickle::default();
             self.take_in(|decoder| {
                 decoder.appended(length);
                 Ok(())

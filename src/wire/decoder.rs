@@ -19,9 +19,6 @@ use crate::{
 /// The most frames a batch gathers: what JavaScript has room for (`lib/slicer.js`).
 pub const MAX_BATCH_FRAMES: usize = 4096;
 
-/// From so many missing bytes on, the rest of a frame is read straight into its place.
-const LARGE_REST: usize = 16 * 1024;
-
 /// The state of the incoming half of a connection.
 #[derive(Debug)]
 pub struct Decoder {
@@ -88,7 +85,7 @@ impl Decoder {
     /// that many, then call [`Decoder::appended`].
     pub fn rest(&mut self) -> Option<(usize, &mut Vec<u8>)> {
         match self.body {
-            Some((Body::Frame { .. }, missing)) if missing >= LARGE_REST => Some((missing, self.open.slab())),
+            Some((Body::Frame { .. }, missing)) if self.was_large => Some((missing, self.open.slab())),
             _ => None,
         }
     }
