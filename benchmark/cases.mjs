@@ -26,19 +26,10 @@ const rate = (name, counts, options, atLeast) => ({
 })
 
 /** Beside another side than zeromq.js, which is measured only where somebody asks for it. */
-const beside = (side, name, options, atLeast) => ({
-  group: 'Jobs a second',
-  name,
-  unit: '/s',
-  sides: ['zeropipe', side],
-  asked: side,
-  atLeast,
-  take: ({ side, share }) => throughput({ library: side, count: countOf(small, side, share), ...options }),
-  pick: ({ rate }) => rate
-})
+const beside = (side, name, options, atLeast) => ({ ...rate(name, small, options, atLeast), sides: ['zeropipe', side], asked: side })
 
 /** In another runtime, beside zeromq.js in Node. */
-const inside = runtime => ({ ...beside('zeromq', `16 B in ${runtime}`, { size: 16 }), key: `in ${runtime}`, sides: [runtime, 'zeromq'], asked: runtime })
+const inside = runtime => ({ ...rate(`16 B in ${runtime}`, small, { size: 16 }), sides: [runtime, 'zeromq'], asked: runtime })
 
 const inOneThread = (name, place) => ({
   group: 'Jobs a second',
@@ -47,30 +38,26 @@ const inOneThread = (name, place) => ({
   take: ({ side, share }) => within({ library: side, place, size: 16, count: countOf(jobs(1_000_000, 200_000), side, share) })
 })
 
-/** How many workers, of two processes where there are more than one, beside ten of them. */
-const workers = (count, atLeast) => ({
+/** With more of something, beside zeropipe with fewer: `optionsOf` a side. */
+const growth = (name, fewer, optionsOf, atLeast) => ({
   group: 'Jobs a second, as things grow',
-  name: `16 B to ${count.toLocaleString('en-US')} workers`,
+  name: `16 B ${name}`,
   unit: '/s',
-  sides: ['zeropipe', 'ten'],
+  sides: ['zeropipe', fewer],
   atLeast,
-  take: ({ side, share }) => {
-    const workers = side === 'ten' ? 10 : count
-    const consumers = Math.min(workers, 2)
-    return throughput({ library: 'zeropipe', count: countOf(small, side, share), size: 16, consumers, each: workers / consumers })
-  },
+  take: ({ side, share }) => throughput({ library: 'zeropipe', count: countOf(small, side, share), size: 16, ...optionsOf(side === fewer) }),
   pick: ({ rate }) => rate
 })
 
+/** How many workers, of two processes where there are more than one, beside ten of them. */
+const workers = (count, atLeast) => growth(`to ${count.toLocaleString('en-US')} workers`, 'ten', isFewer => {
+  const workers = isFewer ? 10 : count
+  const consumers = Math.min(workers, 2)
+  return { consumers, each: workers / consumers }
+}, atLeast)
+
 /** Over that many endpoints, beside one. */
-const endpoints = count => ({
-  group: 'Jobs a second, as things grow',
-  name: `16 B over ${count} endpoints`,
-  unit: '/s',
-  sides: ['zeropipe', 'one'],
-  take: ({ side, share }) => throughput({ library: 'zeropipe', count: countOf(small, side, share), size: 16, endpoints: side === 'one' ? 1 : count }),
-  pick: ({ rate }) => rate
-})
+const endpoints = count => growth(`over ${count} endpoints`, 'one', isFewer => ({ endpoints: isFewer ? 1 : count }))
 
 /** How near that is to what JavaScript can do at all. */
 const near = what => ({

@@ -18,15 +18,14 @@ export function start (name, args, { env = {}, core, gc = false, thread = false 
   if (natives.includes(args.library)) return startNative(name, args)
   const script = new URL(`programs/${name}.mjs`, import.meta.url)
   const argv = [JSON.stringify(args)]
-  if (thread) return startThread(name, new Worker(script, { argv }))
+  if (thread) {
+    const worker = new Worker(script, { argv })
+    return side(name, worker, 'exit', message => worker.postMessage(message))
+  }
   const execArgv = gc ? ['--expose-gc'] : []
   const pinned = core === undefined ? { execArgv } : { execPath: 'taskset', execArgv: ['--cpu-list', String(core), process.execPath, ...execArgv] }
   const child = fork(script, argv, { env: { ...process.env, ...env }, ...(runtimes[args.library] ?? pinned) })
   return side(name, child, 'exit', message => child.send(message))
-}
-
-function startThread (name, worker) {
-  return side(name, worker, 'exit', message => worker.postMessage(message))
 }
 
 function startNative (name, { library, bind, connect, count, size }) {

@@ -85,6 +85,7 @@ const chosen = cases
   .filter(({ group, name }) => `${group}: ${name}`.includes(only))
   .filter(({ asked }) => asked === undefined || beside.split(',').includes(asked))
   .map((one, index) => ({ sides: ['zeropipe', 'zeromq'], ...one, key: one.key ?? index }))
+  .map(one => ({ ...one, key: `${one.key} ${one.sides}` }))
 const taken = await take(chosen)
 const results = chosen.map(one => judge(one, taken))
 print(results)

@@ -16,7 +16,6 @@ async function open (Socket, { bind, connect }) {
   return socket
 }
 
-
 /** A socket takes one message at a time: others wait until that is sent. */
 function inTurn (socket) {
   let sending = Promise.resolve()

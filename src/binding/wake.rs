@@ -17,7 +17,7 @@ use napi_derive::napi;
 use super::{allocator, bell::Bell};
 use crate::{
     engine::{
-        event::{Callback, Event, Handle, MAIL, Side, TIDY},
+        event::{Callback, Event, Handle, MAIL, Side},
         tap::Tap,
     },
     error::{Error, code},
@@ -132,7 +132,6 @@ impl Handle for Wake {
 
     fn tidy(&self) {
         allocator::give_back();
-        self.raise(TIDY);
     }
 
     fn can_read(&self) -> bool {

@@ -155,7 +155,7 @@ pub trait Handle: Send + Sync {
     fn can_read(&self) -> bool {
         false
     }
-    /// Gives back memory that is not used any more, of this thread and of its own.
+    /// Gives back memory of the calling thread that is not used any more; [`TIDY`] asks for that of its own.
     fn tidy(&self) {}
     /// Asks it to read one, until [`Tap::read`] says that this is over.
     fn watch(&self, _tap: &Arc<Tap>) {}

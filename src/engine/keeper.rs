@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     ends::Ends,
-    event::{Callback, Event, Handle, Pattern, Side, Tally},
+    event::{Callback, Event, Handle, Pattern, Side, TIDY, Tally},
     io_thread,
     pipe::{Alarm, Call, Pipe},
 };
@@ -163,11 +163,15 @@ impl Keeper {
     }
 }
 
-/// Has users give memory back whenever it has become quiet.
+/// Has this thread and those of all users give memory back whenever it has become quiet.
 async fn tidy(pipe: Arc<Pipe>) {
     loop {
         pipe.traffic.quiet().await;
-        pipe.handles().iter().for_each(|handle| handle.tidy());
+        let any = pipe.handles().first().cloned();
+        if let Some(handle) = any {
+            handle.tidy();
+        }
+        pipe.raise(TIDY);
     }
 }
 

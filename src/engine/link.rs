@@ -28,6 +28,7 @@ use super::{
     inbox::Inbox,
     outbox::{Outbox, Sent},
     peer::Peer,
+    pipe::Pipe,
     stream::{BoxStream, Writer},
     tap::{Read, Taker, Tap},
     trickle::{LATELY, Trickle},
@@ -79,14 +80,22 @@ thread_local! {
 pub trait End {
     /// Which end it is.
     fn side(&self) -> Side;
+    /// The pipe it is an end of.
+    fn pipe(&self) -> &Pipe;
     /// The pipe's options.
-    fn config(&self) -> &Config;
+    fn config(&self) -> &Config {
+        &self.pipe().config
+    }
     /// Who it is.
     fn instance(&self) -> Instance;
     /// So many bytes were read or written.
-    fn passed(&self, bytes: usize);
+    fn passed(&self, bytes: usize) {
+        self.pipe().traffic.note(bytes);
+    }
     /// Tells the outside.
-    fn tell(&self, event: Event);
+    fn tell(&self, event: Event) {
+        self.pipe().tell(&event);
+    }
     /// A peer has shaken hands.
     fn joined(&self, link: &Rc<Link>);
     /// These jobs have been written, and there may be room for more.
@@ -433,11 +442,10 @@ impl Connection {
             self.ping();
         }
         let first = std::mem::take(&mut self.first);
-        let why = match self.take_in(|decoder| decoder.feed(&first)) {
-            Ok(()) => {
-                end.has_read();
-                poll_fn(|cx| self.poll(cx)).await
-            }
+        let taken = self.take_in(|decoder| decoder.feed(&first));
+        end.has_read();
+        let why = match taken {
+            Ok(()) => poll_fn(|cx| self.poll(cx)).await,
             Err(why) => why,
         };
         // What came before whatever is wrong.
@@ -567,7 +575,6 @@ impl Connection {
         let read = tap.take();
         self.has_read |= !read.bytes.is_empty();
         self.take_in_read(&read)?;
-        self.end.has_read();
         let mut is_idle = false;
         while self.tap_timer.as_mut().poll(cx).is_ready() {
             // Whoever it is waits for nothing more, or is busy: what comes next is for us to read.
@@ -586,7 +593,6 @@ impl Connection {
         let Some(tap) = self.link.tap.take() else { return Ok(()) };
         self.trickle = Trickle::default();
         self.take_in_read(&tap.take_back())?;
-        self.end.has_read();
         self.stream.take_back_reader().map_err(Why::from)
     }
 
@@ -595,7 +601,9 @@ impl Connection {
             return Ok(());
         }
         self.link.handed.set(read.handed);
-        self.take_in(|decoder| decoder.feed(&read.bytes))
+        self.take_in(|decoder| decoder.feed(&read.bytes))?;
+        self.end.has_read();
+        Ok(())
     }
 
     /// While little comes, and often, one who alone waits for it may read it.

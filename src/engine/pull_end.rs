@@ -19,7 +19,7 @@ use super::{
     chance::random,
     consumer::{Consumer, STALLED},
     delivery::{Delivery, Fate, Source},
-    event::{Event, Side},
+    event::Side,
     fair_queue::FairQueue,
     inbox::{Inbox, Parcel},
     link::{End, Link, Returning},
@@ -32,7 +32,6 @@ use super::{
 };
 use crate::{
     batch::LARGE,
-    config::Config,
     error::{Error, code},
     wire::{command::FlowCommand, flow::Instance},
 };
@@ -458,20 +457,12 @@ impl End for PullEnd {
         self.side
     }
 
-    fn config(&self) -> &Config {
-        &self.pipe.config
+    fn pipe(&self) -> &Pipe {
+        &self.pipe
     }
 
     fn instance(&self) -> Instance {
         self.instance
-    }
-
-    fn passed(&self, bytes: usize) {
-        self.pipe.traffic.note(bytes);
-    }
-
-    fn tell(&self, event: Event) {
-        self.pipe.tell(&event);
     }
 
     fn joined(&self, link: &Rc<Link>) {

@@ -16,7 +16,7 @@ use super::{
     asker::Asker,
     books::{Books, Drain},
     chance::random,
-    event::{Callback, Event, Pattern, Side, Tally},
+    event::{Callback, Pattern, Side, Tally},
     flight::Settled,
     inbox::Parcel,
     link::{End, Link},
@@ -28,7 +28,6 @@ use super::{
     tap::{Sink, Taker, Terms},
 };
 use crate::{
-    config::Config,
     error::{Error, code},
     wire::{
         command::FlowCommand,
@@ -175,20 +174,12 @@ impl End for PushEnd {
         self.side
     }
 
-    fn config(&self) -> &Config {
-        &self.pipe.config
+    fn pipe(&self) -> &Pipe {
+        &self.pipe
     }
 
     fn instance(&self) -> Instance {
         self.instance
-    }
-
-    fn passed(&self, bytes: usize) {
-        self.pipe.traffic.note(bytes);
-    }
-
-    fn tell(&self, event: Event) {
-        self.pipe.tell(&event);
     }
 
     fn joined(&self, link: &Rc<Link>) {
