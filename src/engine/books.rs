@@ -53,10 +53,15 @@ pub struct Books {
     /// How many jobs were taken in and are not delivered.
     pub(super) undelivered: usize,
     pub(super) links: Vec<Rc<Link>>,
+    /// How many of them lead to plain peers.
+    pub(super) plain: usize,
     /// The one that threads may write to by themselves.
     pub(super) lent: Option<Rc<Link>>,
     /// The peers that can take a job as far as it is up to them, the one whose turn it is first.
     pub(super) round: VecDeque<Rc<Link>>,
+    /// Peers that have enough for now get no more before they have less, or it is time.
+    pub(super) is_patient: bool,
+    pub(super) patient_until: Option<Instant>,
     /// Some of the links are reserved.
     pub(super) has_reserved: bool,
     pub(super) drains: Vec<Drain>,
@@ -89,8 +94,11 @@ impl Books {
             next_id: 1,
             undelivered: 0,
             links: Vec::new(),
+            plain: 0,
             lent: None,
             round: VecDeque::new(),
+            is_patient: true,
+            patient_until: None,
             has_reserved: false,
             drains: Vec::new(),
             drained: Vec::new(),
@@ -101,6 +109,11 @@ impl Books {
 
     pub(super) fn port(&self) -> &PushPort {
         &self.pipe.ports(self.pattern).push
+    }
+
+    /// After links have come or gone.
+    pub(super) fn count_plain(&mut self) {
+        self.plain = self.links.iter().filter(|link| !link.is_flow()).count();
     }
 
     /// Gives jobs that were handed over their place.
@@ -284,6 +297,9 @@ impl Books {
             let lot = entry.remove();
             self.line_up(lot);
         }
+        if self.patient_until.is_some_and(|until| until <= now) {
+            self.end_patience();
+        }
         let Some(before) = self.pipe.config.ack_timeout.and_then(|limit| now.checked_sub(limit)) else {
             return;
         };
@@ -310,7 +326,8 @@ impl Books {
                 .and_then(|since| since.checked_add(limit))
         };
         let late = self.pipe.config.ack_timeout.and_then(held);
-        let next = self.delayed.first_key_value().map(|(key, _)| key.0).into_iter().chain(late).min();
+        let delayed = self.delayed.first_key_value().map(|(key, _)| key.0);
+        let next = delayed.into_iter().chain(late).chain(self.patient_until).min();
         let is_earlier = next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
         self.alarm = next;
         is_earlier

@@ -1,6 +1,6 @@
 //! Which peer gets which job: in turn, to those that can take one now (RFC 30; libzmq's `lb`).
 
-use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
+use std::{rc::Rc, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::time::Instant;
 
@@ -20,7 +20,13 @@ use crate::{
 const ROOM_PER_PEER: usize = 2 * LARGE;
 
 /// How many jobs a peer is given in its turn at most, when others can take some too.
-const MOST_AT_A_TIME: usize = 32;
+const MOST_AT_A_TIME: usize = 512;
+
+/// How long a peer that has half of its share may have to wait for more, so that it is written to less often and more at a time.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// For fewer jobs that is not worth it.
+const WORTH_WAITING: usize = 32;
 
 impl Books {
     /// The links that were given something.
@@ -34,12 +40,13 @@ impl Books {
         if self.queue.jobs() == 0 && self.reclaim() {
             self.deal_queue(&mut touched);
         }
+        self.is_patient = true;
         touched
     }
 
     /// Jobs to each in turn; all that it can take to a peer that is the only one.
     fn deal_queue(&mut self, touched: &mut Vec<Rc<Link>>) {
-        let (mut held, mut has_plain) = (Vec::new(), None);
+        let mut held = Vec::new();
         while self.queue.jobs() > 0 {
             let Some(link) = self.round.pop_front() else { break };
             if !wants(&link) {
@@ -49,10 +56,15 @@ impl Books {
             if link.is_flow() && self.is_full() {
                 // Its turn comes when less is in flight. Only plain peers could take any now.
                 held.push(link);
-                if *has_plain.get_or_insert_with(|| self.links.iter().any(|link| !link.is_flow())) {
+                if self.plain > 0 {
                     continue;
                 }
                 break;
+            }
+            if self.has_enough(&link) {
+                link.listed.set(false);
+                self.patient_until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                continue;
             }
             let is_lighter = |other: &Rc<Link>| self.can_take(other) && !self.is_heavy(other);
             if self.is_heavy(&link) && self.round.iter().any(is_lighter) {
@@ -90,7 +102,7 @@ impl Books {
         }
         self.reserve();
         // Where nobody who acknowledges works, nothing is learnt by travelling alone.
-        if links.iter().any(|link| !link.is_flow()) && !links.iter().any(|link| link.works()) {
+        if self.plain > 0 && !links.iter().any(|link| link.works()) {
             while let Some(lot) = self.lone.pop_front() {
                 self.queue.put_back(lot);
             }
@@ -183,6 +195,24 @@ impl Books {
         port.in_flight() >= config.max_waiting_jobs || port.in_flight_cost() >= config.max_waiting_bytes
     }
 
+    /// Whether a peer has half of its share of what may be in flight, while others have half of that too. It is listed again
+    /// when it has settled some, or when the time has come.
+    fn has_enough(&self, link: &Link) -> bool {
+        let half = self.pipe.config.max_waiting_jobs / 2;
+        let enough = half / self.links.len().max(1);
+        self.is_patient
+            && self.links.len() > 1
+            && enough >= WORTH_WAITING
+            && link.flight.borrow().jobs() >= enough
+            && self.port().in_flight() >= half
+    }
+
+    /// Lists those that had enough too.
+    pub(super) fn end_patience(&mut self) {
+        (self.is_patient, self.patient_until) = (false, None);
+        self.list_all();
+    }
+
     /// Whether a peer holds a quarter of all that may be in flight: then others come first.
     fn is_heavy(&self, link: &Link) -> bool {
         let (config, flight) = (&self.pipe.config, link.flight.borrow());
@@ -194,7 +224,10 @@ impl Books {
     fn reclaim(&mut self) -> bool {
         let is_idle = |link: &Rc<Link>| self.can_take(link) && link.outbox.borrow().unwritten() == 0;
         let is_stalled = |link: &&Rc<Link>| link.is_blocked.get() && !link.is_flow();
-        if !self.links.iter().any(|link| is_stalled(&link)) || !self.round.iter().any(is_idle) {
+        if self.plain == 0
+            || !self.links.iter().any(|link| is_stalled(&link))
+            || !self.round.iter().any(is_idle)
+        {
             return false;
         }
         let stalled: Vec<_> = self.links.iter().filter(is_stalled).cloned().collect();

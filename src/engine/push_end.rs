@@ -190,6 +190,7 @@ impl End for PushEnd {
         let mut books = self.open_books();
         books.links.iter().for_each(|other| other.rouse());
         books.links.push(Rc::clone(link));
+        books.count_plain();
         books.list(link);
         self.deal(books);
     }
@@ -308,6 +309,7 @@ impl End for PushEnd {
         self.port().peers.write(|peers| peers.retain(|peer| !Arc::ptr_eq(peer, &link.peer)));
         let mut books = self.open_books();
         books.links.retain(|other| !Rc::ptr_eq(other, link));
+        books.count_plain();
         books.round.retain(|other| !Rc::ptr_eq(other, link));
         if !self.is_closed() {
             if !link.is_flow() {
