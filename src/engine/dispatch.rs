@@ -1,6 +1,6 @@
 //! Which peer gets which job: in turn, to those that can take one now (RFC 30; libzmq's `lb`).
 
-use std::{rc::Rc, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{ops::RangeInclusive, rc::Rc, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::time::Instant;
 
@@ -25,8 +25,8 @@ const MOST_AT_A_TIME: usize = 512;
 /// How long a peer that has half of its share may have to wait for more, so that it is written to less often and more at a time.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// For fewer jobs that is not worth it.
-const WORTH_WAITING: usize = 32;
+/// For fewer jobs that is not worth it, and more go in several writes anyway.
+const WORTH_WAITING: RangeInclusive<usize> = 32..=1024;
 
 impl Books {
     /// The links that were given something.
@@ -202,7 +202,7 @@ impl Books {
         let enough = half / self.links.len().max(1);
         self.is_patient
             && self.links.len() > 1
-            && enough >= WORTH_WAITING
+            && WORTH_WAITING.contains(&enough)
             && link.flight.borrow().jobs() >= enough
             && self.port().in_flight() >= half
     }

@@ -1,7 +1,14 @@
 //! What a pull end has allowed one zeropipe pusher to send (docs/flow.md, "Credit").
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 /// After so many times of telling at once it is tried again whether the pusher really waits for it.
 const TIMES_EAGER: u32 = 64;
+
+/// A pusher that sends nothing for so long may be waiting.
+const SILENCE: Duration = Duration::from_millis(1);
 
 /// The books of one flow link, on the side of the pull end; all counts are from the start of the link.
 #[derive(Debug, Default)]
@@ -15,8 +22,9 @@ pub struct Grant {
     /// How many jobs were to come when this was granted, and what they were to count.
     window: u64,
     window_cost: u64,
-    /// What had come when a consumer began to wait while something was kept to be told later.
-    quiet_at: Option<u64>,
+    /// What had come when it was looked last, and since when nothing more has.
+    came: u64,
+    since: Option<Instant>,
     /// How many more times to tell at once, because the pusher seems to wait for that.
     eager: u32,
     /// Jobs that came lately, the latest counting most: who sends more is granted more.
@@ -45,20 +53,34 @@ impl Grant {
         received <= self.highest && (received == 0 || cost_before_last < self.highest_cost)
     }
 
-    /// Whether to tell at once what could be told later. A pusher may send nothing more before it hears of what it has sent,
-    /// for reasons of its own; that shows when a consumer waits and nothing comes until it is told.
-    pub fn is_eager(&mut self, received: u64, is_waited_for: bool, is_told_now: bool) -> bool {
-        if is_told_now {
-            if self.quiet_at.take() == Some(received) {
-                self.eager = TIMES_EAGER;
-            }
-        } else if is_waited_for && self.eager > 0 {
-            self.eager -= 1;
-            return true;
-        } else if is_waited_for {
-            self.quiet_at.get_or_insert(received);
+    /// Whether to tell at once what could be told later. A pusher may send nothing more before it hears of what it has sent, for
+    /// reasons of its own; that shows when a consumer waits, and nothing has come for long.
+    pub fn tells_at_once(
+        &mut self,
+        received: u64,
+        is_waited_for: bool,
+        is_told_now: bool,
+        now: Instant,
+    ) -> bool {
+        if self.came != received || self.since.is_none() {
+            (self.came, self.since) = (received, Some(now));
         }
-        false
+        if !is_waited_for {
+            return false;
+        }
+        if is_told_now {
+            let is_silent = self.since.is_some_and(|since| since + SILENCE <= now);
+            self.eager = if is_silent { TIMES_EAGER } else { self.eager };
+            return false;
+        }
+        let is_eager = self.is_eager();
+        self.eager = self.eager.saturating_sub(1);
+        is_eager
+    }
+
+    /// Whether whoever waits for this pusher should say so at once.
+    pub fn is_eager(&self) -> bool {
+        self.eager > 0
     }
 
     /// How soon it should be told that from now on so much may come.
@@ -102,15 +124,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pusher_that_sends_nothing_until_it_is_told_is_told_at_once_from_then_on() {
-        let mut grant = Grant::default();
-        assert!(!grant.is_eager(1, true, false));
-        // Others came meanwhile: it does not wait.
-        assert!(!grant.is_eager(3, true, true) && !grant.is_eager(3, true, false));
-        assert!(!grant.is_eager(3, true, true));
-        assert!(grant.is_eager(4, true, false) && !grant.is_eager(4, false, false));
-        let times = (0..1000).take_while(|_| grant.is_eager(5, true, false)).count();
-        assert_eq!(times as u32, TIMES_EAGER - 1);
+    fn a_pusher_that_sends_nothing_while_it_is_waited_for_is_told_at_once_from_then_on() {
+        let (mut grant, start) = (Grant::default(), Instant::now());
+        assert!(!grant.tells_at_once(1, true, false, start));
+        // More comes meanwhile: it does not wait. Nor does it when nobody waits for it.
+        assert!(!grant.tells_at_once(2, true, true, start + SILENCE) && !grant.is_eager());
+        assert!(!grant.tells_at_once(2, false, true, start + 3 * SILENCE) && !grant.is_eager());
+        assert!(!grant.tells_at_once(2, true, true, start + 4 * SILENCE) && grant.is_eager());
+        assert!(!grant.tells_at_once(3, false, false, start + 4 * SILENCE));
+        let times = (0..1000).take_while(|_| grant.tells_at_once(4, true, false, start)).count();
+        assert_eq!(times as u32, TIMES_EAGER);
     }
 
     #[test]

@@ -202,8 +202,10 @@ impl PullEnd {
         self.set_alarm(&mut state, &consumers, now, is_lively, cause);
         // While we look anyway, and every pusher may go on meanwhile, nobody need wake us; but one of several loops that waits may have
         // what others have before them.
-        let may_go_on =
-            |link: &Rc<Link>| link.grant.borrow().left(link.inbox.borrow().received()) > 0 || !link.is_flow();
+        let may_go_on = |link: &Rc<Link>| {
+            let grant = link.grant.borrow();
+            grant.left(link.inbox.borrow().received()) > 0 && !grant.is_eager() || !link.is_flow()
+        };
         let is_alone = self.replies() || consumers.len() == 1;
         let is_calm = is_alone && is_lively && state.links.iter().all(may_go_on);
         self.port().is_calm.store(is_calm, SeqCst);
@@ -328,7 +330,7 @@ impl PullEnd {
             let share = (link.grant.borrow().recent + 1.0) / (recent + links.len() as f64);
             let window = for_slots + ((free - for_slots) as f64 * share).ceil() as u64;
             let received = link.inbox.borrow().received();
-            let is_eager = link.grant.borrow_mut().is_eager(received, slots > 0, is_late);
+            let is_eager = link.grant.borrow_mut().tells_at_once(received, slots > 0, is_late, now);
             let is_due = is_late || consumers.is_empty() || is_eager;
             // In this order: a request whose reply is lost with the link must be sent again.
             let has_replied = reply(link);
