@@ -1,11 +1,205 @@
 'use strict'
 
-// Contents: the default pipe, its members by name, and pipe() for more. The path of a job out: lib/pipe.js (push) ->
-// lib/session.js -> lib/push_end.js -> lib/packer.js -> src/binding/push_end.rs. In: src/binding/pull_end.rs ->
-// lib/unpacker.js -> lib/loop.js or lib/handlers.js. A request: lib/requests.js -> lib/push_end.js; its reply:
-// lib/repliers.js -> lib/packer.js.
+// What users hold: the default pipe, its members by name, and pipe() for more; checked options, events, and which session they belong to. In one
+// file because each file costs a tenth of loading. The path of a job out: push -> lib/session.js -> lib/push_end.js -> lib/packer.js ->
+// src/binding/push_end.rs. In: src/binding/pull_end.rs -> lib/unpacker.js -> lib/loop.js or lib/handlers.js. A request:
+// lib/requests.js -> lib/push_end.js; its reply: lib/repliers.js -> lib/packer.js.
 
-const { defaultPipe, pipe } = require('./lib/pipe.js')
+const { EventEmitter } = require('node:events')
+const { NativePipe } = require('./lib/native.js').engine
+
+/** Loaded when it is first needed: a program that imports us and does nothing else hardly notices (docs/performance.md). */
+const parts = {
+  get abort () { return require('./lib/abort.js') },
+  get errors () { return require('./lib/errors.js') },
+  get handlers () { return require('./lib/handlers.js') },
+  get loop () { return require('./lib/loop.js') },
+  get options () { return require('./lib/options.js') },
+  get repliers () { return require('./lib/repliers.js') },
+  get session () { return require('./lib/session.js') }
+}
+
+/** Bun and Deno name a version of libuv too, for the sake of those who ask, and have none that works. */
+const hasLibuv = process.versions.uv !== undefined && process.versions.bun === undefined && process.versions.deno === undefined
+
+/** A pipe of its own: one session, from the first call to its close. */
+const own = (options, wake) => new NativePipe(options, wake, hasLibuv)
+/** The pipe that all threads share: a new session after each close. */
+const shared = (options, wake) => NativePipe.shared(options, wake, hasLibuv)
+
+/**
+ * Makes a pipe. Options that are wrong are an error of every call, not of this one: whoever awaits is told.
+ * `readOptions` is called when the pipe is first used.
+ */
+function makePipe (readOptions, makeNative) {
+  const events = new EventEmitter()
+  const isShared = makeNative === shared
+  let options
+  let session = null
+
+  function enter () {
+    if (session === null || (isShared && session.isClosed)) {
+      options ??= readOptions()
+      session = new parts.session.Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : events.emit(name, event), job => push(job))
+    }
+    return session
+  }
+
+  function enterEnd (end) {
+    const session = enter()
+    if (!session.options.ends.includes(end)) {
+      throw invalidOption(`this pipe has no ${end} end: give it one with pipe({ ${end}: … })`)
+    }
+    return session
+  }
+
+  function push (job, callOptions) {
+    if (callOptions === undefined && session !== null) {
+      const accepted = session.pushFast(job)
+      if (accepted !== null) return accepted
+    }
+    return pushSlowly(job, callOptions)
+  }
+
+  async function pushSlowly (job, callOptions) {
+    const { signal } = parts.options.pushOptions(callOptions)
+    return await enterEnd('push').push(job, signal)
+  }
+
+  function pull (first, second) {
+    if (typeof first === 'function') return pullByHandler(first, second)
+    const { Loop, shapes } = parts.loop
+    const enterPull = () => enterEnd('pull')
+    try {
+      const { batch, info, ...others } = parts.options.loopOptions(first)
+      if (batch !== undefined && info) throw invalidOption('options batch and info can\'t be combined')
+      return new Loop(enterPull, batch !== undefined ? shapes.batch(batch) : info ? shapes.informed : shapes.job, others)
+    } catch (error) {
+      return new Loop(() => { throw error }, shapes.job, {})
+    }
+  }
+
+  async function pullByHandler (handler, given) {
+    const callOptions = parts.options.handlerOptions('pull', given)
+    const session = await enterToHandle('pull', callOptions)
+    await new parts.handlers.Handlers(session, 'pull', handler, callOptions, deadSoon).start()
+  }
+
+  function request (job, callOptions) {
+    try {
+      return enterEnd('request').request(job, callOptions === undefined ? undefined : parts.options.requestOptions(callOptions))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  async function reply (handler, given) {
+    if (typeof handler !== 'function') throw invalidOption('reply needs a handler: a function that is given a request and returns the reply')
+    const callOptions = parts.options.handlerOptions('reply', given)
+    const session = await enterToHandle('reply', callOptions)
+    await new parts.repliers.Repliers(session, handler, callOptions, deadSoon, event => process.nextTick(() => events.emit('refused', event))).start()
+  }
+
+  async function enterToHandle (end, { signal }) {
+    signal?.throwIfAborted()
+    const session = enterEnd(end)
+    await parts.abort.aborting(session.open(end), signal)
+    return session
+  }
+
+  function dead (event) {
+    if (events.emit('dead', event)) return
+    const { messageOf, warn } = parts.errors
+    const why = messageOf(event.error)
+    warn('ZEROPIPE_DEAD', `job ${event.id} is dead after ${event.attempt} ${event.attempt === 1 ? 'attempt' : 'attempts'}: ${why}`)
+  }
+
+  /** In a tick of its own: a listener that throws must not stop the handlers. */
+  function deadSoon (event) {
+    process.nextTick(dead, event)
+  }
+
+  async function ready (given) {
+    const { pullers, pushers, repliers, requesters, signal } = parts.options.readyOptions(given)
+    signal?.throwIfAborted()
+    const session = enter()
+    /** By the end that they connect to. */
+    const wanted = { push: pullers, pull: pushers, request: repliers, reply: requesters }
+    const asked = Object.keys(wanted).filter(end => wanted[end] !== undefined)
+    asked.forEach(enterEnd)
+    // A pipe of one address doesn't say which ends are meant; to ask for the peers of one does.
+    const { ends, isSingle } = session.options
+    const opens = !isSingle ? ends : asked.length > 0 ? asked : ['push', 'pull']
+    await parts.abort.aborting(Promise.all(opens.map(end => session.open(end))), signal)
+    await parts.abort.aborting(joined(session, asked.map(end => [end, wanted[end]]), signal), signal)
+  }
+
+  /** Resolves when that many peers of each end are connected. */
+  async function joined (session, wanted, signal) {
+    const isEnough = () => {
+      const stats = session.native.stats()
+      return wanted.every(([end, count]) => stats[end].peers.length >= count)
+    }
+    const forget = parts.abort.onAbort(signal, () => session.tellWatchers())
+    session.hold()
+    try {
+      while (!session.isClosed && !signal?.aborted && !isEnough()) await session.change()
+      if (session.isClosed) throw session.closedError()
+    } finally {
+      session.release()
+      forget()
+    }
+  }
+
+  async function drain (given) {
+    const { signal } = parts.options.drainOptions(given)
+    await enter().drain(signal)
+  }
+
+  async function close (given) {
+    const { linger } = parts.options.closeOptions(given)
+    if (isShared && (session === null || session.isClosed)) return
+    await enter().close(linger)
+  }
+
+  function stats () {
+    // What is still in the slab counts as well.
+    session?.pushEnds.forEach(end => end.flush())
+    return session === null ? nothing() : session.native.stats()
+  }
+
+  const pipe = {
+    push,
+    pull,
+    request,
+    reply,
+    ready,
+    drain,
+    stats,
+    close,
+    on: (name, listener) => { events.on(name, listener); return pipe },
+    once: (name, listener) => { events.once(name, listener); return pipe },
+    off: (name, listener) => { events.off(name, listener); return pipe }
+  }
+  if (Symbol.asyncDispose !== undefined) pipe[Symbol.asyncDispose] = () => close()
+  return pipe
+}
+
+function invalidOption (text) {
+  const { code, makeError } = parts.errors
+  return makeError(code.INVALID_OPTION, text)
+}
+
+/** The stats of a pipe that nobody has used yet. */
+function nothing () {
+  const outgoing = () => ({ bound: [], peers: [], queued: 0, queuedBytes: 0, inFlight: 0, inFlightBytes: 0, done: 0, redelivered: 0, dead: 0 })
+  const incoming = () => ({ bound: [], peers: [], received: 0 })
+  return { push: outgoing(), pull: incoming(), request: outgoing(), reply: incoming() }
+}
+
+/** See index.d.ts. */
+const pipe = options => makePipe(() => parts.options.pipeOptions(options), own)
+const defaultPipe = makePipe(() => parts.options.pipeOptions(), shared)
 
 module.exports = defaultPipe
 // One by one and in this form, so that import { push } works in every runtime.
