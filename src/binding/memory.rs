@@ -4,6 +4,8 @@ use std::{cell::UnsafeCell, rc::Rc, slice};
 
 use napi::{Env, Result, bindgen_prelude::Uint8ArraySlice};
 
+use super::allocator;
+
 /// See the module. It never leaves the thread it was made on.
 pub struct Memory(UnsafeCell<Box<[u64]>>);
 
@@ -75,5 +77,11 @@ impl Memory {
         // SAFETY: nobody has a reference to it now, and this one ends before anybody can have another.
         let words = unsafe { &mut *self.0.get() };
         (words.as_mut_ptr().cast(), size_of_val(&**words))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        allocator::note_freed(self.all().1);
     }
 }
