@@ -233,7 +233,7 @@ export interface Pipe {
   /**
    * Jobs as they come, from all peers in turn (RFC 30, section "PULL"). The first step opens the end. Several loops
    * share the jobs, each goes to one of them. A loop that waits keeps the process alive. `break` ends a loop and loses
-   * nothing; closing the pipe ends it normally.
+   * nothing, and so does `await using`; closing the pipe ends it normally.
    *
    * A job is done when its loop asks for the next one or leaves. A throw that ends the process gives it back to its
    * pusher, who sends it to another worker; one that the program catches counts as done, like `break`: use a handler where
@@ -244,11 +244,11 @@ export interface Pipe {
    * @example
    * for await (const [msg] of pull()) await work(msg.toString())
    */
-  pull (options?: PullOptions): AsyncIterableIterator<Message>
+  pull (options?: PullOptions): AsyncIterableIterator<Message> & AsyncDisposable
   /** One to `batch` jobs at a time: those that are there, without waiting for more. All are done when the next batch is asked for. */
-  pull (options: PullOptions & { batch: number }): AsyncIterableIterator<Message[]>
+  pull (options: PullOptions & { batch: number }): AsyncIterableIterator<Message[]> & AsyncDisposable
   /** Jobs together with what is known of them. */
-  pull (options: PullOptions & { info: true }): AsyncIterableIterator<InformedJob>
+  pull (options: PullOptions & { info: true }): AsyncIterableIterator<InformedJob> & AsyncDisposable
   /**
    * Calls `handler` for each job, at most `concurrency` (default 1) at a time. A job is done when its promise fulfils. One
    * whose handler rejects is tried again after `min(100 ms * 2^(attempt - 1), 30 s)`, less up to half of that by chance,

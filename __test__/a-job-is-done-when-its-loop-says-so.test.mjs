@@ -291,7 +291,10 @@ test('killed with a batch in hand: all of it comes again, nothing of the batch b
     let count = 0
     for await (const batch of pull({ batch: 5 })) {
       for (const [message] of batch) say((count === 0 ? 'done ' : 'held ') + message)
-      if (count++ === 1) await new Promise(() => say('holds'))
+      if (count++ === 1) {
+        setInterval(() => {}, 1000) // or the process would end by itself
+        await new Promise(() => say('holds'))
+      }
     }
   `)
   await bad.heard('holds')

@@ -140,7 +140,7 @@ for (const at of [1, 7, 19]) {
     for (const number of numbers(200)) await pipe.push(number)
     const dead = []
     for (let round = 0; round < 3; round++) {
-      const victim = worker(t, address, 'let count = 0' + loop(`if (++count === ${at}) await new Promise(() => say('stays'))`))
+      const victim = worker(t, address, 'let count = 0' + loop(`if (++count === ${at}) await new Promise(() => setInterval(() => {}, 1000, say('stays')))`))
       await victim.heard('stays')
       victim.child.kill('SIGKILL')
       await victim.ended

@@ -26,11 +26,12 @@ test('twenty threads push and pull on the default pipe', { timeout }, async t =>
     import { push, pull, close, drain } from 'zeropipe'
     if (isMainThread) {
       const workers = Array.from({ length: 20 }, (_, number) => thread(number))
+      const ended = Promise.all(workers.map(worker => once(worker, 'exit')))
       const jobs = []
       await new Promise(resolve => workers.forEach(worker => worker.on('message', job => { if (jobs.push(job) === 20 * 500) resolve() })))
       await drain()
       await close()
-      await Promise.all(workers.map(worker => once(worker, 'exit')))
+      await ended
       console.log(jobs.length, new Set(jobs).size)
     } else {
       const pulling = (async () => { for await (const [job] of pull()) parentPort.postMessage(String(job)) })()

@@ -168,4 +168,11 @@ class Loop {
   }
 }
 
+// As generators have it, where the runtime has it: for `await using`.
+if (Symbol.asyncDispose !== undefined) {
+  Loop.prototype[Symbol.asyncDispose] = async function () {
+    await this.return()
+  }
+}
+
 module.exports = { Loop, shapes }

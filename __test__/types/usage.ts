@@ -44,7 +44,7 @@ export function pipes (): Pipe[] {
     heartbeat: { interval: 1, timeout: 2 },
     identity: 'me'
   }
-  const disposable: AsyncDisposable = pipe()
+  const disposable: AsyncDisposable[] = [pipe(), pull(), pull({ batch: 2 }), pull({ info: true })]
   void disposable
   return [pipe(), pipe('tcp://*:1'), pipe(options), zeropipe, zeropipe.pipe()]
 }

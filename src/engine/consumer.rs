@@ -276,8 +276,14 @@ impl Consumer {
 
     /// Gives it jobs, unless it has gone away meanwhile. See to it that it is woken.
     pub(super) fn give(&self, delivery: Delivery) -> Result<(), Delivery> {
+        self.give_if(|| true, delivery)
+    }
+
+    /// The same, if `may` says so once nothing can be taken away from it meanwhile.
+    pub(super) fn give_if(&self, may: impl FnOnce() -> bool, delivery: Delivery) -> Result<(), Delivery> {
         let mut tray = self.tray();
         match tray.mood {
+            _ if !may() => return Err(delivery),
             Mood::Away => return Err(delivery),
             Mood::Busy(slots) => tray.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32)),
             Mood::Waiting(slots) => {
@@ -381,21 +387,30 @@ impl Consumer {
         (is_at_work && self.prefetch.is_none()).then(|| tray.still_since + STALLED)
     }
 
-    /// It has stalled: what lies before it is wanted back.
-    pub(super) fn stall(&self) -> Vec<Delivery> {
+    /// It has stalled: what lies before it is wanted back. Sets `is_dealing` first, for what is taken away is nowhere to be seen for a moment.
+    pub(super) fn stall(&self, is_dealing: &AtomicBool) -> Vec<Delivery> {
         let mut tray = self.tray();
+        is_dealing.store(true, SeqCst);
         tray.has_stalled = true;
         tray.pace.stall();
         tray.call_back(self)
     }
 
-    /// If something lies before it that is not wanted any more, all of it is wanted back.
-    pub(super) fn call_back(&self, is_wanted: impl Fn(&Source) -> bool) -> Vec<Delivery> {
+    /// If something lies before it that is not wanted any more, all of it is wanted back, and `is_dealing` set for the same reason.
+    pub(super) fn call_back(
+        &self,
+        is_dealing: &AtomicBool,
+        is_wanted: impl Fn(&Source) -> bool,
+    ) -> Vec<Delivery> {
         let mut tray = self.tray();
         let mut is_clean = true;
         let before_it = tray.ready.iter().chain(tray.hand.back().map(|held| &held.delivery));
         before_it.for_each(|delivery| delivery.each(|source, _| is_clean &= is_wanted(source)));
-        if is_clean { Vec::new() } else { tray.call_back(self) }
+        if is_clean {
+            return Vec::new();
+        }
+        is_dealing.store(true, SeqCst);
+        tray.call_back(self)
     }
 
     fn tray(&self) -> std::sync::MutexGuard<'_, Tray> {

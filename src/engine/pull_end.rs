@@ -180,7 +180,7 @@ impl PullEnd {
         let settled = self.port().settled.load(SeqCst);
         let has_moved = consumers.iter().filter(|consumer| consumer.look(now)).count() > 0;
         for consumer in consumers.iter().filter(|consumer| consumer.stalls_at().is_some_and(|at| at <= now)) {
-            self.port().put_back(consumer.stall());
+            self.port().put_back(consumer.stall(&self.port().is_dealing));
         }
         let overtaken = self.state.borrow_mut().give_back(|link| link.returning.get() != Returning::No);
         self.port().received.fetch_sub(overtaken as u64, Relaxed);
@@ -410,14 +410,14 @@ struct Jobs {
 impl Sink for Jobs {
     fn take(&self, parcel: Parcel) -> bool {
         let (port, jobs) = (&self.pipe.ports(self.side.pattern()).pull, parcel.jobs);
-        // What was given back goes first. In this order: nothing is dealt that was not among that before.
-        let is_first = port.returned().is_empty() && !port.is_dealing.load(SeqCst);
-        if !is_first || self.consumer.wants().is_none_or(|most| most < jobs) {
+        if self.consumer.wants().is_none_or(|most| most < jobs) {
             return false;
         }
+        // What was given back goes first. In this order: nothing is dealt that was not among that before.
+        let is_first = || port.returned().is_empty() && !port.is_dealing.load(SeqCst);
         // Before anybody can settle them.
         count(port, &self.peer, jobs as u64);
-        let is_given = self.consumer.give(Delivery::new(parcel, Arc::clone(&self.peer))).is_ok();
+        let is_given = self.consumer.give_if(is_first, Delivery::new(parcel, Arc::clone(&self.peer))).is_ok();
         if is_given {
             self.consumer.wake()
         } else {
@@ -651,7 +651,8 @@ impl PullEnd {
         state.round.retain(|link| !link.inbox.borrow().is_empty());
         // What is with a consumer comes back, and is sorted out when it is dealt again.
         for consumer in self.port().consumers().iter() {
-            self.port().put_back(consumer.call_back(|source| !state.is_elsewhere(source)));
+            let back = consumer.call_back(&self.port().is_dealing, |source| !state.is_elsewhere(source));
+            self.port().put_back(back);
         }
         self.port().received.fetch_sub(dropped as u64, Relaxed);
     }
