@@ -1,10 +1,10 @@
 // Flow runs between two ends that both know it (docs/flow.md, "Negotiation"); for anybody else nothing changes.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Pull, Push } from 'zeromq'
 import { puller, pusher } from './helpers/ends.mjs'
 import { PROPERTY, ack, credit, dialPull, dialPush, giveBack, mark, nack, newInstance, offer, parse, properties } from './helpers/flow.mjs'
 import { happening } from './helpers/happening.mjs'
+import { libzmq } from './helpers/libzmq.mjs'
 import { open } from './helpers/open.mjs'
 import { dial, job, listen } from './helpers/raw-peer.mjs'
 import { numbers, take, texts } from './helpers/take.mjs'
@@ -263,12 +263,16 @@ test('two ends of ours have flow with each other, and know each other by id', { 
 test('a PULL of zeromq.js takes jobs plainly', { timeout }, async t => {
   const { pipe, address } = await pusher(t)
   const joined = happening(pipe, 'join')
-  const peer = new Pull()
-  t.after(() => peer.close())
-  peer.connect(address)
+  const { ended } = libzmq(t, `
+    const peer = new zmq.Pull()
+    peer.connect('${address}')
+    const came = []
+    while (came.length < 100) came.push(String(await peer.receive()))
+    console.log(came.join())
+  `)
   assert.equal((await joined).flow, false)
   for (const text of numbers(100)) await pipe.push(text)
-  for (const text of numbers(100)) assert.equal((await peer.receive()).toString(), text)
+  assert.equal((await ended).stdout, `${numbers(100).join()}\n`)
   await pipe.drain()
   assert.equal(pipe.stats().push.done, 100)
 })
@@ -276,13 +280,13 @@ test('a PULL of zeromq.js takes jobs plainly', { timeout }, async t => {
 test('a PUSH of zeromq.js hands over jobs plainly', { timeout }, async t => {
   const { pipe, address } = await puller(t)
   const joined = happening(pipe, 'join')
-  const peer = new Push()
-  t.after(() => peer.close())
-  peer.connect(address)
+  libzmq(t, `
+    const peer = new zmq.Push()
+    peer.connect('${address}')
+    for (let i = 0; i < 100; i++) await peer.send(String(i))
+  `)
   assert.equal((await joined).flow, false)
-  const sending = (async () => { for (const text of numbers(100)) await peer.send(text) })()
   assert.deepEqual(texts(await take(pipe, 100)), numbers(100))
-  await sending
 })
 
 test('plain and flow peers of one pusher are served side by side', { timeout }, async t => {

@@ -3,19 +3,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { puller, pusher } from './helpers/ends.mjs'
 import { happening } from './helpers/happening.mjs'
-import { program } from './helpers/program.mjs'
+import { libzmq } from './helpers/libzmq.mjs'
 import { take, texts } from './helpers/take.mjs'
 
 const timeout = 30_000
-
-/** Runs a program with zeromq.js at hand as `zmq`. */
-function libzmq (t, text) {
-  return program(t, `
-    import { createRequire } from 'node:module'
-    const zmq = createRequire(${JSON.stringify(import.meta.url)})('zeromq')
-    ${text}
-  `)
-}
 
 test('a libzmq PUSH that dials a push end is refused, and a PULL is served', { timeout }, async t => {
   const { pipe, address } = await pusher(t)

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { puller, pusher } from './helpers/ends.mjs'
 import { happening } from './helpers/happening.mjs'
+import { libzmq } from './helpers/libzmq.mjs'
 import { open } from './helpers/open.mjs'
 import { program } from './helpers/program.mjs'
 import { dial, frame, greeting, header, job, ping, ready } from './helpers/raw-peer.mjs'
@@ -44,10 +45,8 @@ test('a pull end whose loop works on one job holds little of what a libzmq PUSH 
   const { pipe, address } = await puller(t)
   const loop = pipe.pull()
   const first = loop.next()
-  const flood = program(t, `
-    import { createRequire } from 'node:module'
-    const { Push } = createRequire(${JSON.stringify(import.meta.url)})('zeromq')
-    const push = new Push({ sendHighWaterMark: 10 })
+  const flood = libzmq(t, `
+    const push = new zmq.Push({ sendHighWaterMark: 10 })
     push.connect(${JSON.stringify(address)})
     let sent = 0
     setInterval(() => { process.stdout.write('sent ' + sent + '\\n') }, 200)

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ipcPlace } from './helpers/place.mjs'
 import { program } from './helpers/program.mjs'
+import { isNode } from './helpers/runtime.mjs'
 
 const timeout = 120_000
-const isNode = !process.versions.bun && !process.versions.deno
 
 const threads = `
   import { once } from 'node:events'

@@ -10,6 +10,7 @@ import { mix } from './helpers/mix.mjs'
 import { open } from './helpers/open.mjs'
 import { ipcPlace } from './helpers/place.mjs'
 import { dial, job as message } from './helpers/raw-peer.mjs'
+import { node } from './helpers/runtime.mjs'
 import { standing } from './helpers/settle.mjs'
 import { numbers, texts } from './helpers/take.mjs'
 import { until } from './helpers/until.mjs'
@@ -17,7 +18,6 @@ import { until } from './helpers/until.mjs'
 const python = process.env.ZEROPIPE_PYTHON
 const noPython = python === undefined && 'ZEROPIPE_PYTHON is not set: it names a Python interpreter that has pyzmq'
 // In processes of their own and always with Node: zeromq.js runs nowhere else.
-const node = process.versions.bun || process.versions.deno ? 'node' : process.execPath
 const script = name => fileURLToPath(new URL(name, import.meta.url))
 const LIBRARIES = {
   pyzmq: { skip: noPython, command: python, args: name => ['-B', script(`pyzmq/${name}.py`)] },

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { puller, pusher } from './helpers/ends.mjs'
 import { happening } from './helpers/happening.mjs'
+import { libzmq } from './helpers/libzmq.mjs'
 import { command, dial, frame, job, ping } from './helpers/raw-peer.mjs'
 import { take, texts } from './helpers/take.mjs'
 import { until } from './helpers/until.mjs'
@@ -230,14 +231,14 @@ test('a libzmq pusher whose jobs have many frames answers PINGs between them and
   const { pipe, address } = await puller(t, { heartbeat: { interval: 20, timeout: 5_000 } })
   const events = []
   pipe.on('leave', event => events.push(event)).on('refused', event => events.push(event))
-  const { Push } = await import('zeromq')
-  const push = new Push()
-  t.after(() => push.close())
-  push.connect(address)
-  const frames = Array.from({ length: 4 }, () => Buffer.alloc(20_000))
-  const sending = (async () => { for (let i = 0; i < 5_000; i++) await push.send(frames) })()
+  libzmq(t, `
+    const push = new zmq.Push()
+    push.connect('${address}')
+    const frames = Array.from({ length: 4 }, () => Buffer.alloc(20_000))
+    for (let i = 0; i < 5_000; i++) await push.send(frames)
+    await new Promise(() => setInterval(() => {}, 1000))
+  `)
   for (const message of await take(pipe, 5_000)) assert.deepEqual(message.map(one => one.length), [20_000, 20_000, 20_000, 20_000])
-  await sending
   assert.deepEqual(events, [])
 })
 

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { ownArgs } from './helpers/runtime.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const binary = readdirSync(root).find(name => name.endsWith('.node'))
@@ -33,7 +34,7 @@ function project (t) {
     writeFileSync(file, `${says('platform', platform)}${says('arch', arch)}
       try { console.log(JSON.stringify({ members: Object.keys(require('zeropipe')) })) }
       catch ({ code, message }) { console.log(JSON.stringify({ code, message })) }`)
-    const args = process.versions.deno ? ['run', '-A', file] : [file]
+    const args = [...ownArgs, file]
     return JSON.parse((await promisify(execFile)(process.execPath, args)).stdout)
   }
   return { install, load }

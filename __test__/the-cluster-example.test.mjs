@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { node } from './helpers/runtime.mjs'
 
 // Always with Node: zeromq.js runs nowhere else.
-const node = process.versions.bun || process.versions.deno ? 'node' : process.execPath
 const demo = fileURLToPath(new URL('../examples/cluster/demo.mjs', import.meta.url))
 const jobs = Array.from({ length: 30 }, (_, index) => index + 1)
 const directory = mkdtempSync(join(tmpdir(), 'cluster-'))

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { ownArgs } from './helpers/runtime.mjs'
 
 const python = process.env.ZEROPIPE_PYTHON
 const skip = python === undefined && 'ZEROPIPE_PYTHON is not set: it names a Python interpreter that has pyzmq'
@@ -12,7 +13,7 @@ const demo = fileURLToPath(new URL('../examples/python/demo.mjs', import.meta.ur
 const five = word => [1, 2, 3, 4, 5].map(number => `${word} job ${number}`)
 
 test('the Python example prints what readers of its articles expect, whoever pushes and whoever binds', { skip, timeout: 60_000 }, async () => {
-  const args = process.versions.deno ? ['run', '-A', demo] : [demo]
+  const args = [...ownArgs, demo]
   const { stdout } = await promisify(execFile)(process.execPath, args, { env: { ...process.env, DEMO_PAUSE: '20' }, timeout: 50_000 })
 
   const parts = stdout.split(/^---.*\n/m).slice(1).map(part => part.trimEnd().split('\n'))

@@ -3,19 +3,24 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { ownArgs } from './runtime.mjs'
 
 const index = new URL('../../index.js', import.meta.url)
 
+/** How this runtime runs a program. */
+const own = execArgv => [process.execPath, ...ownArgs, ...execArgv]
+
 /**
- * Runs the text of a program, which imports (or, with `extension: 'cjs'`, requires) 'zeropipe', as a process of its own.
+ * Runs the text of a program, which imports (or, with `extension: 'cjs'`, requires) 'zeropipe', as a process of its own: of this runtime, unless
+ * another `command` is given.
  * `ended` resolves with { code, signal, stdout, stderr }; `said(text)` resolves once stdout has that text.
  */
-export function program (t, text, { env = {}, extension = 'mjs', execArgv = [] } = {}) {
+export function program (t, text, { env = {}, extension = 'mjs', execArgv = [], command = own(execArgv) } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'zeropipe-program-'))
   const file = join(directory, `program.${extension}`)
   writeFileSync(file, text.replaceAll("'zeropipe'", JSON.stringify(extension === 'mjs' ? index.href : fileURLToPath(index))))
-  const args = process.versions.deno ? ['run', '-A', file] : [...execArgv, file]
-  const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
+  const [runtime, ...args] = command
+  const child = spawn(runtime, [...args, file], { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
 
   const output = { stdout: '', stderr: '' }
   const listeners = new Set()

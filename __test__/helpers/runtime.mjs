@@ -1,0 +1,16 @@
+// Which runtime the tests run in, and what it can't do.
+
+const { bun, deno } = process.versions
+
+export const isBun = bun !== undefined
+export const isDeno = deno !== undefined
+export const isNode = !isBun && !isDeno
+
+/** What stands before the file of a program, for this runtime. */
+export const ownArgs = isDeno ? ['run', '--allow-all'] : []
+
+/** Runs what runs nowhere else: zeromq.js. */
+export const node = isNode ? process.execPath : 'node'
+
+/** For `skip`: after an error that nobody catches, Bun spins for ever while a top-level await is pending, with or without us. */
+export const spinsAfterErrors = isBun && 'Bun does not end after an error while a top-level await is pending'
