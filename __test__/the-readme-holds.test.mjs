@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import * as zeropipe from '../index.js'
 import { ipcPlace } from './helpers/place.mjs'
 import { program } from './helpers/program.mjs'
+import { ownArgs } from './helpers/runtime.mjs'
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
 const jobs = Array.from({ length: 10 }, (_, index) => `ok ${index + 1}`)
@@ -24,7 +25,7 @@ test('the quickstart of the README runs as it stands', { timeout: 30_000 }, asyn
 
 test('the demo prints what a reader of the article expects', { timeout: 60_000 }, async () => {
   const demo = fileURLToPath(new URL('../examples/article/demo.mjs', import.meta.url))
-  const { stdout } = await promisify(execFile)(process.execPath, [demo], { env: { ...process.env, DEMO_PAUSE: '20', ZEROPIPE_ENDPOINT: ipcPlace() } })
+  const { stdout } = await promisify(execFile)(process.execPath, [...ownArgs, demo], { env: { ...process.env, DEMO_PAUSE: '20', ZEROPIPE_ENDPOINT: ipcPlace() } })
   const [alone, shared, carriedOn] = stdout.split(/^---.*\n/m).slice(1).map(part => part.trim().split('\n'))
   const pushes = jobs.map(job => `push ${job.slice(3)}`)
   assert.deepEqual(alone.filter(line => line.startsWith('push')), pushes)

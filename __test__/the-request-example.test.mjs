@@ -3,13 +3,14 @@ import { execFile } from 'node:child_process'
 import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { ownArgs } from './helpers/runtime.mjs'
 
 const demo = fileURLToPath(new URL('../examples/request/demo.mjs', import.meta.url))
 let shared
 let died
 
 before(async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, [demo], { env: { ...process.env, DEMO_PAUSE: '50' }, timeout: 60_000 })
+  const { stdout } = await promisify(execFile)(process.execPath, [...ownArgs, demo], { env: { ...process.env, DEMO_PAUSE: '50' }, timeout: 60_000 })
   const parts = stdout.split(/^---.*\n/m).slice(1).map(part => part.trim().split('\n'))
   shared = parts[0]
   died = parts[1]

@@ -4,12 +4,15 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
+/** How this runtime runs a program; Deno wants to be told what that may do. */
+const own = [process.execPath, ...(process.versions.deno ? ['run', '--allow-all'] : [])]
+
 /**
  * `run(file, ...args)` for the folder of `url`, with Node or with another `command`, as `['python3', '-u']`: runs a program and prints
  * what it prints. `line(text)`, or `line(/pattern/)`, resolves with the first such line once it has been printed; `ended` resolves when
  * all is printed and the exit code was 0; `stop()` asks the program to end, `kill()` doesn't.
  */
-export function runner (url, { command: [command, ...options] = [process.execPath], env = process.env } = {}) {
+export function runner (url, { command: [command, ...options] = own, env = process.env } = {}) {
   return function run (file, ...args) {
     const child = spawn(command, [...options, fileURLToPath(new URL(file, url)), ...args.map(String)], { env, stdio: ['ignore', 'pipe', 'inherit'] })
     const end = () => child.kill()

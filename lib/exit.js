@@ -10,10 +10,6 @@ const { count, gaveUp, warn } = require('./errors.js')
 const PATIENCE = 3_000
 /** `process.exit()` is not held up for longer, whatever `linger` says. */
 const MOST_AT_EXIT = 2_000
-/** After a rejection that nobody handles Bun goes on for some turns, and ends with code 1, but tells those who listen that it is 0. */
-const hidesFailures = process.versions.bun !== undefined
-/** Calls `work` once whatever was thrown in this turn, and is caught by nobody, has ended the process. */
-const unlessItFails = hidesFailures ? work => setTimeout(work, 50) : setImmediate
 
 const sessions = new Set()
 let isWatching = false
@@ -91,7 +87,7 @@ function flushAll (exitCode) {
   const until = performance.now() + MOST_AT_EXIT
   for (const session of sessions) {
     // A process that fails has not done what it had in hand.
-    if (exitCode === 0) session.settleNow(!hidesFailures)
+    if (exitCode === 0) session.settleNow()
     session.giveBack()
     const left = () => Math.max(0, until - performance.now())
     session.native.tellPushers(left())
@@ -102,4 +98,4 @@ function flushAll (exitCode) {
   }
 }
 
-module.exports = { unlessItFails, watch, unwatch, patience: startPatience, patienceWithRequests }
+module.exports = { watch, unwatch, patience: startPatience, patienceWithRequests }

@@ -157,12 +157,12 @@ class Session {
   /** What a loop had in hand when it was left is done, if the process gets that far. */
   settleLater (unpacker) {
     this.leaving.add(unpacker)
-    exit.unlessItFails(() => this.settle(unpacker))
+    setImmediate(() => this.settle(unpacker))
   }
 
-  /** The same at once, for all: the pipe closes, or the process ends in order. What was just left only if it is sure that nothing has failed. */
-  settleNow (isSure = true) {
-    if (isSure) for (const unpacker of this.leaving) this.settle(unpacker)
+  /** The same at once, for all: the pipe closes, or the process ends in order. */
+  settleNow () {
+    for (const unpacker of this.leaving) this.settle(unpacker)
     for (const user of this.eachUser()) user.settleNow?.()
   }
 

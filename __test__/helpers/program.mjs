@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ownArgs } from './runtime.mjs'
 
-const index = new URL('../../index.js', import.meta.url)
+const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** How this runtime runs a program. */
 const own = execArgv => [process.execPath, ...ownArgs, ...execArgv]
@@ -18,7 +18,11 @@ const own = execArgv => [process.execPath, ...ownArgs, ...execArgv]
 export function program (t, text, { env = {}, extension = 'mjs', execArgv = [], command = own(execArgv) } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'zeropipe-program-'))
   const file = join(directory, `program.${extension}`)
-  writeFileSync(file, text.replaceAll("'zeropipe'", JSON.stringify(extension === 'mjs' ? index.href : fileURLToPath(index))))
+  writeFileSync(file, text)
+  // A package with a dependency, as users have it.
+  writeFileSync(join(directory, 'package.json'), '{}')
+  mkdirSync(join(directory, 'node_modules'))
+  symlinkSync(root, join(directory, 'node_modules', 'zeropipe'), 'junction')
   const [runtime, ...args] = command
   const child = spawn(runtime, [...args, file], { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
 

@@ -12,5 +12,8 @@ export const ownArgs = isDeno ? ['run', '--allow-all'] : []
 /** Runs what runs nowhere else: zeromq.js. */
 export const node = isNode ? process.execPath : 'node'
 
+/** For `skip`: after a rejection that nobody handles Bun goes on as if nothing were, until it has nothing more to do, and says then that it ends well. */
+export const hidesRejections = isBun && 'Bun does not end when a rejection is not handled'
+
 /** For `skip`: after an error that nobody catches, Bun spins for ever while a top-level await is pending, with or without us. */
 export const spinsAfterErrors = isBun && 'Bun does not end after an error while a top-level await is pending'

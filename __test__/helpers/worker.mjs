@@ -30,19 +30,23 @@ export function worker (t, address, text, options = {}, side = 'pull') {
     const finish = text => say('finished ' + text)
     let told = ''
     const lookers = new Set()
-    process.stdin.setEncoding('utf8').on('data', chunk => {
+    const hear = chunk => {
       told += chunk
       for (const look of lookers) look()
-    }).unref()
+    }
+    process.stdin.setEncoding('utf8').on('data', hear)
+    // It keeps the process alive only while somebody waits for it. Deno can't leave it open otherwise.
+    const hold = holds => process.stdin[typeof process.stdin.unref !== 'function' ? holds ? 'resume' : 'pause' : holds ? 'ref' : 'unref']()
+    hold(false)
     const order = text => new Promise(resolve => {
       const look = () => {
         if (!told.includes(text + '\\n')) return
         lookers.delete(look)
-        if (lookers.size === 0) process.stdin.unref()
+        if (lookers.size === 0) hold(false)
         resolve()
       }
+      hold(true)
       lookers.add(look)
-      process.stdin.ref()
       look()
     })
     const block = ms => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)

@@ -1,0 +1,54 @@
+// npm run test:runtimes [-- NAME ...]: the tests of __test__, unchanged, under other runtimes: each file in a process of its own, a few at a time.
+import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { tool } from './tools.mjs'
+
+const node = version => () => [join(tool(`node-${version}`), 'bin/node'), '--test']
+const runtimes = {
+  'node-20': node(20),
+  'node-22': node(22),
+  'node-24': node(24),
+  'node-26': node(26),
+  bun: () => [join(tool('@oven/bun-linux-x64'), 'bin/bun'), 'test', '--timeout', '120000'],
+  deno: () => [join(tool('@deno/linux-x64-glibc'), 'deno'), 'test', '--allow-all']
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const files = readdirSync(join(root, '__test__')).filter(name => name.endsWith('.test.mjs')).map(name => join('__test__', name))
+/** Tests wait more than they work. */
+const AT_A_TIME = availableParallelism() + 1
+/** After so many milliseconds a file hangs. */
+const LIMIT = 300_000
+
+/** Runs one file: what it printed, and whether all of its tests passed. */
+function run ([command, ...args], file) {
+  const child = spawn(command, [...args, file], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], timeout: LIMIT, killSignal: 'SIGKILL' })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => { output += text })
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code, signal) => resolve({ output, end: signal ?? code }))
+  })
+}
+
+let failed = 0
+for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(runtimes)) {
+  const command = runtimes[name]()
+  const left = [...files]
+  const broken = []
+  const work = async () => {
+    for (let file; (file = left.shift()) !== undefined;) {
+      const { output, end } = await run(command, file)
+      if (end === 0) continue
+      broken.push(basename(file))
+      console.log(`\n== ${name}: ${file} ended with ${end}\n${output}`)
+    }
+  }
+  await Promise.all(Array.from({ length: AT_A_TIME }, work))
+  console.log(`${name}: ${files.length - broken.length} files passed, ${broken.length} failed ${broken.join(' ')}`)
+  failed += broken.length
+}
+process.exitCode = failed > 0 ? 1 : 0
