@@ -4,16 +4,16 @@ import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { tool } from './tools.mjs'
+import { installed } from './install.mjs'
 
-const node = version => () => [join(tool(`node-${version}`), 'bin/node'), '--test']
+const node = version => () => [join(installed(`node-${version}`), 'bin/node'), '--test']
 const runtimes = {
   'node-20': node(20),
   'node-22': node(22),
   'node-24': node(24),
   'node-26': node(26),
-  bun: () => [join(tool('@oven/bun-linux-x64'), 'bin/bun'), 'test', '--timeout', '120000'],
-  deno: () => [join(tool('@deno/linux-x64-glibc'), 'deno'), 'test', '--allow-all']
+  bun: () => [join(installed('@oven/bun-linux-x64'), 'bin/bun'), 'test', '--timeout', '120000'],
+  deno: () => [join(installed('@deno/linux-x64-glibc'), 'deno'), 'test', '--allow-all']
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url))

@@ -260,10 +260,14 @@ impl Consumer {
         self.tray().ready.drain(..).collect()
     }
 
-    /// Takes back what was made ready last, but not what it was woken for.
-    pub(super) fn spare(&self) -> Option<Delivery> {
+    /// Takes back what was made ready last, but not what it was woken for. Sets `is_dealing` as [`Consumer::stall`] does.
+    pub(super) fn spare(&self, is_dealing: &AtomicBool) -> Option<Delivery> {
         let mut tray = self.tray();
-        if tray.hand.is_empty() && tray.ready.len() < 2 { None } else { tray.ready.pop_back() }
+        if tray.hand.is_empty() && tray.ready.len() < 2 {
+            return None;
+        }
+        is_dealing.store(true, SeqCst);
+        tray.ready.pop_back()
     }
 
     /// Wakes it, if it was given what it waits for. A thread that is woken comes for its jobs at once: nothing it needs should be
@@ -276,24 +280,18 @@ impl Consumer {
 
     /// Gives it jobs, unless it has gone away meanwhile. See to it that it is woken.
     pub(super) fn give(&self, delivery: Delivery) -> Result<(), Delivery> {
-        self.give_if(|| true, delivery)
+        self.tray().give(self, delivery)
     }
 
-    /// The same, if `may` says so once nothing can be taken away from it meanwhile.
-    pub(super) fn give_if(&self, may: impl FnOnce() -> bool, delivery: Delivery) -> Result<(), Delivery> {
+    /// The same if it can be given as many, and `may` says so, now that nothing can be taken away from it meanwhile.
+    pub(super) fn give_if_wanted(
+        &self,
+        may: impl FnOnce() -> bool,
+        delivery: Delivery,
+    ) -> Result<(), Delivery> {
         let mut tray = self.tray();
-        match tray.mood {
-            _ if !may() => return Err(delivery),
-            Mood::Away => return Err(delivery),
-            Mood::Busy(slots) => tray.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32)),
-            Mood::Waiting(slots) => {
-                tray.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32));
-                (tray.still_since, tray.has_stalled) = (Instant::now(), false);
-                self.is_called.store(true, SeqCst);
-            }
-        }
-        tray.ready.push_back(delivery);
-        Ok(())
+        let is_wanted = tray.wants(self).is_some_and(|most| delivery.jobs <= most);
+        if is_wanted && may() { tray.give(self, delivery) } else { Err(delivery) }
     }
 
     /// How many jobs of that pusher it has begun with and is not done with.
@@ -321,19 +319,7 @@ impl Consumer {
     /// Whether it can be given more, and how many at a time at most: what has crossed to a thread that is busy can't be had
     /// back.
     pub(super) fn wants(&self) -> Option<usize> {
-        let tray = self.tray();
-        let ahead = self.prefetch.unwrap_or_else(|| tray.pace.within(AHEAD));
-        let most = match tray.mood {
-            Mood::Away => 0,
-            Mood::Waiting(slots) => ahead.max(slots.into()),
-            Mood::Busy(_) if tray.is_called_back => 0,
-            Mood::Busy(slots) => {
-                let bytes: usize = tray.ready.iter().map(|delivery| delivery.batch.slab().len()).sum();
-                let has_room = tray.ready.len() < READY && bytes < READY * LARGE;
-                if has_room { ahead.saturating_sub(tray.stock(self)).max(slots.into()) } else { 0 }
-            }
-        };
-        (most > 0).then_some(most as usize)
+        self.tray().wants(self)
     }
 
     /// What it could do with.
@@ -419,6 +405,35 @@ impl Consumer {
 }
 
 impl Tray {
+    fn give(&mut self, consumer: &Consumer, delivery: Delivery) -> Result<(), Delivery> {
+        match self.mood {
+            Mood::Away => return Err(delivery),
+            Mood::Busy(slots) => self.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32)),
+            Mood::Waiting(slots) => {
+                self.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32));
+                (self.still_since, self.has_stalled) = (Instant::now(), false);
+                consumer.is_called.store(true, SeqCst);
+            }
+        }
+        self.ready.push_back(delivery);
+        Ok(())
+    }
+
+    fn wants(&self, consumer: &Consumer) -> Option<usize> {
+        let ahead = consumer.prefetch.unwrap_or_else(|| self.pace.within(AHEAD));
+        let most = match self.mood {
+            Mood::Away => 0,
+            Mood::Waiting(slots) => ahead.max(slots.into()),
+            Mood::Busy(_) if self.is_called_back => 0,
+            Mood::Busy(slots) => {
+                let bytes: usize = self.ready.iter().map(|delivery| delivery.batch.slab().len()).sum();
+                let has_room = self.ready.len() < READY && bytes < READY * LARGE;
+                if has_room { ahead.saturating_sub(self.stock(consumer)).max(slots.into()) } else { 0 }
+            }
+        };
+        (most > 0).then_some(most as usize)
+    }
+
     /// What a word says, in full: it is never ahead of what was taken.
     fn count(&self, consumer: &Consumer, word: usize) -> u64 {
         let behind = (self.taken as u32).wrapping_sub(consumer.words[word].load(SeqCst));

@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_millis(2);
 /// For fewer jobs that is not worth it, and more go in several writes anyway.
 const WORTH_WAITING: RangeInclusive<usize> = 32..=1024;
 
+/// So many peers have shares that are small beside all that may be in flight.
+const MANY: usize = 32;
+
 impl Books {
     /// The links that were given something.
     pub(super) fn deal(&mut self) -> Vec<Rc<Link>> {
@@ -46,7 +49,7 @@ impl Books {
 
     /// Jobs to each in turn; all that it can take to a peer that is the only one.
     fn deal_queue(&mut self, touched: &mut Vec<Rc<Link>>) {
-        let mut held = Vec::new();
+        let (mut held, mut passed_over) = (Vec::new(), false);
         while self.queue.jobs() > 0 {
             let Some(link) = self.round.pop_front() else { break };
             if !wants(&link) {
@@ -64,6 +67,7 @@ impl Books {
             if self.has_enough(&link) {
                 link.listed.set(false);
                 self.patient_until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                passed_over = true;
                 continue;
             }
             let is_lighter = |other: &Rc<Link>| self.can_take(other) && !self.is_heavy(other);
@@ -76,7 +80,7 @@ impl Books {
             }
             // In turn, but while there is plenty, several at a time.
             let plenty = self.queue.jobs() / (8 * (self.round.len() + 1));
-            let is_alone = self.round.is_empty() && held.is_empty();
+            let is_alone = self.round.is_empty() && held.is_empty() && !passed_over;
             let most = if is_alone { usize::MAX } else { plenty.clamp(1, MOST_AT_A_TIME) };
             self.send(&link, most);
             self.round.push_back(link);
@@ -195,13 +199,13 @@ impl Books {
         port.in_flight() >= config.max_waiting_jobs || port.in_flight_cost() >= config.max_waiting_bytes
     }
 
-    /// Whether a peer has half of its share of what may be in flight, while others have half of that too. It is listed again
+    /// Whether a peer, one of many, has half of its share of what may be in flight, while half of all that is. It is listed again
     /// when it has settled some, or when the time has come.
     fn has_enough(&self, link: &Link) -> bool {
         let half = self.pipe.config.max_waiting_jobs / 2;
-        let enough = half / self.links.len().max(1);
+        let enough = half / self.links.len().max(MANY);
         self.is_patient
-            && self.links.len() > 1
+            && self.links.len() >= MANY
             && WORTH_WAITING.contains(&enough)
             && link.flight.borrow().jobs() >= enough
             && self.port().in_flight() >= half

@@ -53,26 +53,23 @@ impl Grant {
         received <= self.highest && (received == 0 || cost_before_last < self.highest_cost)
     }
 
-    /// Whether to tell at once what could be told later. A pusher may send nothing more before it hears of what it has sent, for
-    /// reasons of its own; that shows when a consumer waits, and nothing has come for long.
-    pub fn tells_at_once(
-        &mut self,
-        received: u64,
-        is_waited_for: bool,
-        is_told_now: bool,
-        now: Instant,
-    ) -> bool {
+    /// So many jobs have come by now.
+    pub fn notice(&mut self, received: u64, now: Instant) {
         if self.came != received || self.since.is_none() {
             (self.came, self.since) = (received, Some(now));
         }
-        if !is_waited_for {
-            return false;
+    }
+
+    /// It is waited for, and has not been told all there is. It may send nothing more before it hears of that, for reasons of its own:
+    /// if nothing has come for long, it is told at once from now on.
+    pub fn suspect(&mut self, now: Instant) {
+        if self.since.is_some_and(|since| since + SILENCE <= now) {
+            self.eager = TIMES_EAGER;
         }
-        if is_told_now {
-            let is_silent = self.since.is_some_and(|since| since + SILENCE <= now);
-            self.eager = if is_silent { TIMES_EAGER } else { self.eager };
-            return false;
-        }
+    }
+
+    /// Whether to tell it at once this time.
+    pub fn tells_at_once(&mut self) -> bool {
         let is_eager = self.is_eager();
         self.eager = self.eager.saturating_sub(1);
         is_eager
@@ -126,13 +123,17 @@ mod tests {
     #[test]
     fn a_pusher_that_sends_nothing_while_it_is_waited_for_is_told_at_once_from_then_on() {
         let (mut grant, start) = (Grant::default(), Instant::now());
-        assert!(!grant.tells_at_once(1, true, false, start));
-        // More comes meanwhile: it does not wait. Nor does it when nobody waits for it.
-        assert!(!grant.tells_at_once(2, true, true, start + SILENCE) && !grant.is_eager());
-        assert!(!grant.tells_at_once(2, false, true, start + 3 * SILENCE) && !grant.is_eager());
-        assert!(!grant.tells_at_once(2, true, true, start + 4 * SILENCE) && grant.is_eager());
-        assert!(!grant.tells_at_once(3, false, false, start + 4 * SILENCE));
-        let times = (0..1000).take_while(|_| grant.tells_at_once(4, true, false, start)).count();
+        grant.notice(1, start);
+        grant.suspect(start);
+        assert!(!grant.is_eager());
+        // More comes meanwhile: it does not wait.
+        grant.notice(2, start + SILENCE);
+        grant.suspect(start + SILENCE);
+        assert!(!grant.is_eager());
+        grant.notice(2, start + 2 * SILENCE);
+        grant.suspect(start + 2 * SILENCE);
+        assert!(grant.is_eager());
+        let times = (0..1000).take_while(|_| grant.tells_at_once()).count();
         assert_eq!(times as u32, TIMES_EAGER);
     }
 

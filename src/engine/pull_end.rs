@@ -266,7 +266,10 @@ impl PullEnd {
     fn level_out(&self, consumers: &[Arc<Consumer>]) {
         for idle in consumers.iter().filter(|consumer| consumer.waits()) {
             let others = consumers.iter().filter(|other| !Arc::ptr_eq(idle, other));
-            let Some(mut spare) = others.into_iter().find_map(|busy| busy.spare()) else { continue };
+            let Some(mut spare) = others.into_iter().find_map(|busy| busy.spare(&self.port().is_dealing))
+            else {
+                continue;
+            };
             let rest = idle.wants().and_then(|most| spare.split_off(most));
             let refused = idle.give(spare).err();
             self.port().put_back(refused.into_iter().chain(rest).collect());
@@ -330,7 +333,14 @@ impl PullEnd {
             let share = (link.grant.borrow().recent + 1.0) / (recent + links.len() as f64);
             let window = for_slots + ((free - for_slots) as f64 * share).ceil() as u64;
             let received = link.inbox.borrow().received();
-            let is_eager = link.grant.borrow_mut().tells_at_once(received, slots > 0, is_late, now);
+            let (has_kept, is_waited_for) = (!link.peer.ledger().is_told(), slots > 0);
+            let mut grant = link.grant.borrow_mut();
+            grant.notice(received, now);
+            if is_late && is_waited_for && has_kept {
+                grant.suspect(now);
+            }
+            let is_eager = !is_late && is_waited_for && grant.tells_at_once();
+            drop(grant);
             let is_due = is_late || consumers.is_empty() || is_eager;
             // In this order: a request whose reply is lost with the link must be sent again.
             let has_replied = reply(link);
@@ -410,14 +420,12 @@ struct Jobs {
 impl Sink for Jobs {
     fn take(&self, parcel: Parcel) -> bool {
         let (port, jobs) = (&self.pipe.ports(self.side.pattern()).pull, parcel.jobs);
-        if self.consumer.wants().is_none_or(|most| most < jobs) {
-            return false;
-        }
         // What was given back goes first. In this order: nothing is dealt that was not among that before.
         let is_first = || port.returned().is_empty() && !port.is_dealing.load(SeqCst);
         // Before anybody can settle them.
         count(port, &self.peer, jobs as u64);
-        let is_given = self.consumer.give_if(is_first, Delivery::new(parcel, Arc::clone(&self.peer))).is_ok();
+        let is_given =
+            self.consumer.give_if_wanted(is_first, Delivery::new(parcel, Arc::clone(&self.peer))).is_ok();
         if is_given {
             self.consumer.wake()
         } else {
