@@ -2,8 +2,8 @@
 
 const { bun, deno } = process.versions
 
-export const isBun = bun !== undefined
-export const isDeno = deno !== undefined
+const isBun = bun !== undefined
+const isDeno = deno !== undefined
 export const isNode = !isBun && !isDeno
 
 /** What stands before the file of a program, for this runtime. */

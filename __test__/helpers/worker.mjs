@@ -30,22 +30,21 @@ export function worker (t, address, text, options = {}, side = 'pull') {
     const finish = text => say('finished ' + text)
     let told = ''
     const lookers = new Set()
-    const hear = chunk => {
+    process.stdin.setEncoding('utf8').on('data', chunk => {
       told += chunk
       for (const look of lookers) look()
-    }
-    process.stdin.setEncoding('utf8').on('data', hear)
-    // It keeps the process alive only while somebody waits for it. Deno can't leave it open otherwise.
-    const hold = holds => process.stdin[typeof process.stdin.unref !== 'function' ? holds ? 'resume' : 'pause' : holds ? 'ref' : 'unref']()
-    hold(false)
+    })
+    // It keeps the process alive only while somebody waits for it. Deno's has no unref.
+    const [hold, release] = typeof process.stdin.unref === 'function' ? ['ref', 'unref'] : ['resume', 'pause']
+    process.stdin[release]()
     const order = text => new Promise(resolve => {
       const look = () => {
         if (!told.includes(text + '\\n')) return
         lookers.delete(look)
-        if (lookers.size === 0) hold(false)
+        if (lookers.size === 0) process.stdin[release]()
         resolve()
       }
-      hold(true)
+      process.stdin[hold]()
       lookers.add(look)
       look()
     })

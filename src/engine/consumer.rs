@@ -376,10 +376,9 @@ impl Consumer {
     /// It has stalled: what lies before it is wanted back. Sets `is_dealing` first, for what is taken away is nowhere to be seen for a moment.
     pub(super) fn stall(&self, is_dealing: &AtomicBool) -> Vec<Delivery> {
         let mut tray = self.tray();
-        is_dealing.store(true, SeqCst);
         tray.has_stalled = true;
         tray.pace.stall();
-        tray.call_back(self)
+        tray.call_back(self, is_dealing)
     }
 
     /// If something lies before it that is not wanted any more, all of it is wanted back, and `is_dealing` set for the same reason.
@@ -392,11 +391,7 @@ impl Consumer {
         let mut is_clean = true;
         let before_it = tray.ready.iter().chain(tray.hand.back().map(|held| &held.delivery));
         before_it.for_each(|delivery| delivery.each(|source, _| is_clean &= is_wanted(source)));
-        if is_clean {
-            return Vec::new();
-        }
-        is_dealing.store(true, SeqCst);
-        tray.call_back(self)
+        if is_clean { Vec::new() } else { tray.call_back(self, is_dealing) }
     }
 
     fn tray(&self) -> std::sync::MutexGuard<'_, Tray> {
@@ -524,7 +519,8 @@ impl Tray {
     }
 
     /// Takes away what was made ready, and asks for what else was not begun with.
-    fn call_back(&mut self, consumer: &Consumer) -> Vec<Delivery> {
+    fn call_back(&mut self, consumer: &Consumer, is_dealing: &AtomicBool) -> Vec<Delivery> {
+        is_dealing.store(true, SeqCst);
         if self.taken > self.begun(consumer) {
             self.is_called_back = true;
             consumer.handle.raise(RECALL);

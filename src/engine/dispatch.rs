@@ -202,11 +202,12 @@ impl Books {
     /// Whether a peer, one of many, has half of its share of what may be in flight, while half of all that is. It is listed again
     /// when it has settled some, or when the time has come.
     fn has_enough(&self, link: &Link) -> bool {
+        if !self.is_patient || self.links.len() < MANY {
+            return false;
+        }
         let half = self.pipe.config.max_waiting_jobs / 2;
-        let enough = half / self.links.len().max(MANY);
-        self.is_patient
-            && self.links.len() >= MANY
-            && WORTH_WAITING.contains(&enough)
+        let enough = half / self.links.len();
+        WORTH_WAITING.contains(&enough)
             && link.flight.borrow().jobs() >= enough
             && self.port().in_flight() >= half
     }

@@ -47,7 +47,7 @@ async function runFor (milliseconds) {
 
 /** What it holds, once all is quiet. */
 async function sample () {
-  // Memory is given back a second after the last pipe was closed, or a fifth of one after the last traffic, as far as it is garbage.
+  // A pipe is garbage a second after it was closed; what has passed is given back a fifth of one after the last of it.
   for (let left = 4; left > 0; left--) {
     gc()
     await sleep(600)
