@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { puller, pusher } from './helpers/ends.mjs'
+import { growth } from './helpers/growth.mjs'
 import { happening } from './helpers/happening.mjs'
 import { libzmq } from './helpers/libzmq.mjs'
 import { open } from './helpers/open.mjs'
@@ -12,22 +13,16 @@ import { standing } from './helpers/settle.mjs'
 const timeout = 60_000
 const MiB = 2 ** 20
 
-/** What the process has grown by since, in MiB. Without a peer of the same size within the process the bounds are generous. */
-function growth () {
-  const before = process.memoryUsage().rss
-  return () => (process.memoryUsage().rss - before) / MiB
-}
-
 test('a pusher without workers takes jobs up to its high-water mark, then waits', { timeout }, async t => {
   const { pipe } = await pusher(t, { highWaterMark: { bytes: 8 * MiB } })
-  const grown = growth()
+  const staysWithin = await growth()
   const job = Buffer.alloc(MiB / 4)
   const pushes = Array.from({ length: 200 }, () => pipe.push(job))
   pushes.forEach(push => push.catch(() => {}))
   const states = await standing(...pushes)
   assert.equal(states.filter(state => state === 'fulfilled').length, 32)
   assert.equal(pipe.stats().push.queued, 32)
-  assert.ok(grown() < 100, `grew by ${grown()} MiB`)
+  await staysWithin(100)
 })
 
 test('connected to nobody, a pusher waits at the same mark as bound', { timeout }, async t => {
@@ -55,7 +50,7 @@ test('a pull end whose loop works on one job holds little of what a libzmq PUSH 
     console.log('all sent')
   `)
   await first
-  const grown = growth()
+  const staysWithin = await growth()
   // Once its count stands still, everything between the two is full.
   let last
   for (let same = 0; same < 4;) {
@@ -64,10 +59,10 @@ test('a pull end whose loop works on one job holds little of what a libzmq PUSH 
     last = count
   }
   assert.ok(last < 16_384, 'everything was sent, so somebody held a gibibyte')
-  assert.ok(grown() < 100, `grew by ${grown()} MiB`)
+  await staysWithin(100)
   assert.ok(pipe.stats().pull.received < 200)
   for (let i = 0; i < 1000; i++) await loop.next()
-  assert.ok(grown() < 200, `grew by ${grown()} MiB`)
+  await staysWithin(200)
   await loop.return()
 })
 
@@ -83,9 +78,9 @@ test('PINGs from a peer that never reads the answers fill no memory', { timeout 
     peer.stall()
     const pings = Buffer.concat(Array(1000).fill(ping(0, 'sixteen bytes ok')))
     await peer.flush(pings)
-    const grown = growth()
+    const staysWithin = await growth()
     for (let i = 0; i < 2000; i++) await peer.flush(pings) // 50 MB
-    assert.ok(grown() < 40, `grew by ${grown()} MiB`)
+    await staysWithin(40)
     const good = await dial(t, address)
     await good.handshake(type)
     await pipe.ready(type === 'PULL' ? { pullers: 1 } : { pushers: 1 })
@@ -94,7 +89,7 @@ test('PINGs from a peer that never reads the answers fill no memory', { timeout 
 
 test('headers that announce more than the limit take no memory, from many peers at once', { timeout }, async t => {
   const { pipe, address } = await puller(t, { maxMessageSize: 2 ** 31 - 1 })
-  const grown = growth()
+  const staysWithin = await growth()
   let refused = 0
   const all = new Promise(resolve => pipe.on('refused', () => { if (++refused === 50) resolve() }))
   for (let i = 0; i < 50; i++) {
@@ -103,19 +98,19 @@ test('headers that announce more than the limit take no memory, from many peers 
     peer.send(greeting(), ready('PUSH'), header(2 ** 31))
   }
   await all
-  assert.ok(grown() < 50, `grew by ${grown()} MiB`)
+  await staysWithin(50)
 })
 
 test('a frame within the limit takes memory as its bytes come, not when it is announced', { timeout }, async t => {
   const { pipe, address } = await puller(t, { maxMessageSize: 2 ** 31 - 1 })
-  const grown = growth()
+  const staysWithin = await growth()
   for (let i = 0; i < 20; i++) {
     const peer = await dial(t, address)
     await peer.handshake('PUSH')
     await peer.flush(header(2 ** 31 - 1), Buffer.alloc(100))
   }
   await pipe.ready({ pushers: 20 })
-  assert.ok(grown() < 100, `grew by ${grown()} MiB`)
+  await staysWithin(100)
 })
 
 test('endless commands fill no memory', { timeout }, async t => {
@@ -124,12 +119,12 @@ test('endless commands fill no memory', { timeout }, async t => {
   await peer.handshake('PUSH')
   const bytes = Buffer.concat(Array(20).fill(frame(Buffer.concat([Buffer.from('\x03BIG'), Buffer.alloc(50_000)]), { command: true })))
   await peer.flush(bytes)
-  const grown = growth()
+  const staysWithin = await growth()
   for (let i = 0; i < 100; i++) await peer.flush(bytes) // 100 MB
   peer.send(job('still here'))
   const loop = pipe.pull()
   assert.equal((await loop.next()).value[0].toString(), 'still here')
-  assert.ok(grown() < 50, `grew by ${grown()} MiB`)
+  await staysWithin(50)
   await loop.return()
 })
 
@@ -169,12 +164,12 @@ for (const [kind, flow] of [['zeropipe', 'on'], ['plain', 'off']]) {
       await Promise.all(pushers.map(pusher => pusher.drain()))
     `, { env: { ZEROPIPE_FLOW: flow } })
     await pipe.ready({ pushers: count })
-    const grown = growth()
+    const staysWithin = await growth()
     await said('pushed')
     await first
     assert.ok(pipe.stats().pull.peers.every(peer => peer.flow === (flow === 'on')))
     // There may be what is in hand, what is ready, and what the limit lets in.
-    assert.ok(grown() < 6 * 16 + 64, `grew by ${grown()} MiB`)
+    await staysWithin(6 * 16 + 64)
     assert.ok(pipe.stats().pull.received < count, 'not all are read ahead')
     for (let left = count - 1; left > 0; left--) {
       const { value } = await loop.next()

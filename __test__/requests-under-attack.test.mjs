@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { replier, requester } from './helpers/ends.mjs'
+import { growth } from './helpers/growth.mjs'
 import { happening } from './helpers/happening.mjs'
 import { program } from './helpers/program.mjs'
 import { dialAsker, dialPlainAsker, dialPlainWorker, dialWorker, asText, reject } from './helpers/raw-requests.mjs'
@@ -10,12 +11,6 @@ import { numbers } from './helpers/take.mjs'
 
 const timeout = 60_000
 const MiB = 2 ** 20
-
-/** What the process has grown by since, in MiB. */
-function growth () {
-  const before = process.memoryUsage().rss
-  return () => (process.memoryUsage().rss - before) / MiB
-}
 
 /** Answers until the pipe is closed. */
 function serve (pipe, handler, options) {
@@ -39,7 +34,7 @@ for (const [kind, dialIt] of [['plain', dialPlainWorker], ['zeropipe', dialWorke
       const chunk = Math.max(1, Math.min(count, Math.floor(MiB / size)))
       const replies = Buffer.concat(Array(chunk).fill(job(Buffer.alloc(12, 1), '', Buffer.alloc(size))))
       await bad.peer.flush(replies)
-      const grown = growth()
+      const staysWithin = await growth()
       for (let sent = 0; sent < count; sent += chunk) {
         await bad.peer.flush(replies)
         if (sent % (10 * chunk) !== 0) continue
@@ -56,7 +51,7 @@ for (const [kind, dialIt] of [['plain', dialPlainWorker], ['zeropipe', dialWorke
         for (const request of good.requests.slice(asked)) good.answer(request, 'y')
         assert.deepEqual(asText(await reply), ['y'])
       }
-      assert.ok(grown() < 100, `grew by ${grown()} MiB`)
+      await staysWithin(100)
       assert.equal(pipe.stats().request.peers.length, 2)
     })
   }
@@ -91,9 +86,9 @@ test('requests that are given up leave nothing behind, a hundred thousand of the
     await all
   }
   for (let round = 0; round < 20; round++) await giveUp()
-  const grown = growth()
+  const staysWithin = await growth()
   for (let round = 0; round < 80; round++) await giveUp()
-  assert.ok(grown() < 60, `grew by ${grown()} MiB`)
+  await staysWithin(60)
   const { queued, queuedBytes, inFlight } = pipe.stats().request
   assert.deepEqual({ queued, queuedBytes, inFlight }, { queued: 0, queuedBytes: 0, inFlight: 0 })
 })
@@ -113,13 +108,13 @@ for (const [kind, dialIt] of [['plain', dialPlainAsker], ['zeropipe', dialAsker]
     if (kind === 'zeropipe') await bad.when(() => bad.left > 0)
     bad.peer.stall()
     const good = await dialPlainAsker(t, address)
-    const grown = growth()
+    const staysWithin = await growth()
     if (kind === 'plain') bad.send(Buffer.concat(Array(200_000).fill(job('', 'x'))))
     else bad.put('', 'x')
     await roundTrips(good, 3000)
     // What was written, what both systems hold, and a little.
     assert.ok(handled * reply.length < 32 * MiB, `${handled} replies were made that nobody reads`)
-    assert.ok(grown() < 100, `grew by ${grown()} MiB`)
+    await staysWithin(100)
     assert.equal(pipe.stats().reply.peers.length, 2)
   })
 }
