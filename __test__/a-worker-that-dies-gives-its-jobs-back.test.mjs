@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { pusher } from './helpers/ends.mjs'
 import { ipcPlace } from './helpers/place.mjs'
 import { program } from './helpers/program.mjs'
-import { spinsAfterErrors } from './helpers/runtime.mjs'
+import { endsNoBlockedThread, spinsAfterErrors } from './helpers/runtime.mjs'
 import { numbers } from './helpers/take.mjs'
 import { until } from './helpers/until.mjs'
 import { loop, worker } from './helpers/worker.mjs'
@@ -27,7 +27,8 @@ async function takeOver (t, { pipe, address, first }) {
   const second = worker(t, address, loop())
   await pipe.drain()
   await until(() => second.finished.length + new Set(first.finished).size >= COUNT)
-  assert.deepEqual([...first.finished, ...second.finished], numbers(COUNT))
+  const inOrder = [...second.finished].sort((one, other) => one - other)
+  assert.deepEqual([...first.finished, ...inOrder], numbers(COUNT))
   assert.equal(pipe.stats().push.done, COUNT)
   assert.equal(pipe.stats().push.queued + pipe.stats().push.inFlight, 0)
   return second.begun
@@ -46,7 +47,7 @@ for (const [how, text, end] of [
     const { code, signal } = await state.first.ended
     assert.deepEqual({ code, signal }, end)
     const begun = await takeOver(t, state)
-    assert.deepEqual(begun[0], { ...state.first.begun[5], attempt: 2 })
+    assert.deepEqual(again(how, begun), { ...state.first.begun[5], attempt: 2 })
     // Others may have been on their way to it, and it can't always say that it had not begun with them.
     assert.ok(begun.every(({ attempt }) => attempt <= 2))
   })
@@ -64,8 +65,13 @@ for (const [how, text, end] of [
     `)
     await state.first.ended
     const begun = await takeOver(t, state)
-    assert.deepEqual(begun[0], { ...state.first.begun[5], attempt: 2 })
+    assert.deepEqual(again(how, begun), { ...state.first.begun[5], attempt: 2 })
   })
+}
+
+/** The job in hand comes first; but a runtime that unloads addons before it ends may still get to reject it, and a rejected job pauses. */
+function again (how, begun) {
+  return how.startsWith('throws') ? begun.find(({ text }) => text === '5') : begun[0]
 }
 
 test('a worker with three handlers that is killed: the three jobs in hand come again, and no other', limit, async t => {
@@ -168,7 +174,7 @@ const threads = [
 ]
 for (const [own, members] of [['a pipe of its own', null], ['the default pipe', '']]) {
   for (const [what, outside, inside] of threads) {
-    test(`a worker thread ${what}, with ${own}: its job is done by another thread, as attempt 2 with the same id`, limit, async t => {
+    test(`a worker thread ${what}, with ${own}: its job is done by another thread, as attempt 2 with the same id`, { ...limit, skip: what.includes('blocks') && endsNoBlockedThread }, async t => {
       const address = ipcPlace()
       const { pipe } = await pusher(t, {}, address)
       for (const number of numbers(10)) await pipe.push(number)

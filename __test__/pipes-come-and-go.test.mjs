@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ipcPlace } from './helpers/place.mjs'
 import { program } from './helpers/program.mjs'
-import { isNode } from './helpers/runtime.mjs'
+import { exposesCollector, isNode } from './helpers/runtime.mjs'
 
 const timeout = 120_000
 
@@ -195,7 +195,7 @@ test('pipes that were never used, and pipes that were closed, are garbage', { ti
       globalThis.gc()
     }
     console.log(held.filter(ref => ref.deref()).length)
-  `, { execArgv: ['--expose-gc'] })
+  `, { execArgv: exposesCollector })
   assert.deepEqual(said, ['0'])
 })
 
@@ -216,7 +216,7 @@ test('a pipe that is open and that nobody holds any more delivers what it was gi
     const jobs = new Set()
     for await (const [job] of puller.pull()) if (jobs.add(String(job)).size === 50) break
     console.log(jobs.size)
-  `, { execArgv: ['--expose-gc'] })
+  `, { execArgv: exposesCollector })
   assert.deepEqual(said, ['50'])
 })
 

@@ -563,7 +563,7 @@ test('worker threads that reply through the default pipe share the requests', li
     } else {
       const go = new Promise(resolve => parentPort.once('message', resolve))
       await reply(async ([number]) => { parentPort.postMessage('begun'); await go; return number })
-      parentPort.close()
+      parentPort.unref()
     }
   `, { ZEROPIPE_ENDPOINT: ipcPlace() })
   assert.deepEqual(said, ['0,1'])

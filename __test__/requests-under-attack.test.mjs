@@ -73,7 +73,7 @@ test('a thousand replies to one request are one reply', { timeout }, async t => 
   assert.deepEqual({ done, inFlight, queued }, { done: 20, inFlight: 0, queued: 0 })
 })
 
-test('requests that are given up leave nothing behind, a hundred thousand of them', { timeout }, async t => {
+test('requests that are given up leave nothing behind, two hundred thousand of them', { timeout }, async t => {
   const { pipe, address } = await requester(t)
   const worker = await dialPlainWorker(t, address)
   const giveUp = async () => {
@@ -85,9 +85,9 @@ test('requests that are given up leave nothing behind, a hundred thousand of the
     ending.abort(new Error('enough'))
     await all
   }
-  for (let round = 0; round < 20; round++) await giveUp()
+  for (let round = 0; round < 60; round++) await giveUp()
   const staysWithin = await growth()
-  for (let round = 0; round < 80; round++) await giveUp()
+  for (let round = 0; round < 140; round++) await giveUp()
   await staysWithin(60)
   const { queued, queuedBytes, inFlight } = pipe.stats().request
   assert.deepEqual({ queued, queuedBytes, inFlight }, { queued: 0, queuedBytes: 0, inFlight: 0 })
@@ -151,11 +151,12 @@ test('a requester that never reads holds up no close for longer than the farewel
 
 test('a flood of messages that are no requests lets timers fire, and others be served', { timeout }, async t => {
   const { pipe, address } = await replier(t)
+  const LAST = 5_000_000
   let refused = 0
   let isOver = false
   pipe.on('refused', () => {
     // It must end somewhere, even if nothing else runs.
-    if (++refused === 500_000) flood.child.kill('SIGKILL')
+    if (++refused === LAST) flood.child.kill('SIGKILL')
   })
   serve(pipe, ([text]) => text)
   const good = await dialPlainAsker(t, address)
@@ -173,9 +174,9 @@ test('a flood of messages that are no requests lets timers fire, and others be s
   `)
   flood.ended.then(() => { isOver = true })
   await first
-  await roundTrips(good, 20)
+  await roundTrips(good, 3)
   for (let fired = 0; fired < 20; fired++) await new Promise(resolve => setTimeout(resolve, 1))
-  assert.ok(!isOver && refused < 500_000, `${refused} were refused before anything else ran`)
+  assert.ok(!isOver && refused < LAST, `${refused} were refused before anything else ran`)
 })
 
 test('a flood of requests whose handler fails at once lets timers fire, and others be served', { timeout }, async t => {

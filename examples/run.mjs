@@ -42,7 +42,11 @@ export function runner (url, { command: [command, ...options] = own, env = proce
       }),
       ended.then(() => { throw new Error(`${file} ended without printing ${wanted}`) })
     ])
-    const stop = () => { child.kill('SIGTERM'); return ended }
+    const stop = () => {
+      // Deno takes a child whose `kill` was called for one that died of it.
+      if (child.exitCode === null && child.signalCode === null) process.kill(child.pid, 'SIGTERM')
+      return ended
+    }
     return { line, ended, stop, kill: () => child.kill('SIGKILL') }
   }
 }

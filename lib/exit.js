@@ -24,6 +24,7 @@ function watch (session) {
     for (const session of sessions) if (mustDeliver(session)) linger(session)
   })
   process.on('exit', flushAll)
+  if (process.versions.deno !== undefined) process.on('uncaughtExceptionMonitor', flushUncaught)
 }
 
 function unwatch (session) {
@@ -96,6 +97,11 @@ function flushAll (exitCode) {
     // A warning would be printed too late.
     if (jobs > 0) writeSync(2, `zeropipe: ${gaveUp(jobs, `${session.options.address}, at exit`)}\n`)
   }
+}
+
+/** Deno ends without 'exit' after an error that nobody catches. */
+function flushUncaught () {
+  if (process.listenerCount('uncaughtException') === 0) flushAll(1)
 }
 
 module.exports = { watch, unwatch, patience: startPatience, patienceWithRequests }

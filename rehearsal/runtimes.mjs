@@ -13,7 +13,7 @@ const runtimes = {
   'node-24': node(24),
   'node-26': node(26),
   bun: () => [join(installed('@oven/bun-linux-x64'), 'bin/bun'), 'test', '--timeout', '120000'],
-  deno: () => [join(installed('@deno/linux-x64-glibc'), 'deno'), 'test', '--allow-all']
+  deno: () => [join(installed('@deno/linux-x64-glibc'), 'deno'), 'test', '--allow-all', '--v8-flags=--expose-gc']
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url))

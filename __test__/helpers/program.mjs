@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { ownArgs } from './runtime.mjs'
+import { isDeno, ownArgs } from './runtime.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -25,6 +25,7 @@ export function program (t, text, { env = {}, extension = 'mjs', execArgv = [], 
   symlinkSync(root, join(directory, 'node_modules', 'zeropipe'), 'junction')
   const [runtime, ...args] = command
   const child = spawn(runtime, [...args, file], { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
+  if (isDeno) signalDirectly(child)
 
   const output = { stdout: '', stderr: '' }
   const listeners = new Set()
@@ -54,4 +55,11 @@ export function program (t, text, { env = {}, extension = 'mjs', execArgv = [], 
     rmSync(directory, { recursive: true, force: true })
   })
   return { child, ended, said }
+}
+
+/** Deno says of a child that was sent a signal by `kill` that it died of it at once, whatever it does about it. */
+function signalDirectly (child) {
+  child.kill = signal => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(child.pid, signal)
+  }
 }

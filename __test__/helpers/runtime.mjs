@@ -3,11 +3,14 @@
 const { bun, deno } = process.versions
 
 const isBun = bun !== undefined
-const isDeno = deno !== undefined
+export const isDeno = deno !== undefined
 export const isNode = !isBun && !isDeno
 
 /** What stands before the file of a program, for this runtime. */
 export const ownArgs = isDeno ? ['run', '--allow-all'] : []
+
+/** What lets a program call `gc()`. */
+export const exposesCollector = [isDeno ? '--v8-flags=--expose-gc' : '--expose-gc']
 
 /** Runs what runs nowhere else: zeromq.js. */
 export const node = isNode ? process.execPath : 'node'
@@ -17,3 +20,6 @@ export const hidesRejections = isBun && 'Bun does not end when a rejection is no
 
 /** For `skip`: after an error that nobody catches, Bun spins for ever while a top-level await is pending, with or without us. */
 export const spinsAfterErrors = isBun && 'Bun does not end after an error while a top-level await is pending'
+
+/** For `skip`: what a thread that is terminated while it waits for an atomic holds is held for as long as it waits, with or without us. */
+export const endsNoBlockedThread = isDeno && 'Deno does not end a thread that blocks'

@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import { program } from './program.mjs'
 import { until } from './until.mjs'
 
@@ -10,6 +11,7 @@ import { until } from './until.mjs'
 export function worker (t, address, text, options = {}, side = 'pull') {
   const { child, ended } = program(t, `
     import { writeSync } from 'node:fs'
+    import { createServer } from 'node:net'
     import { pipe } from 'zeropipe'
     const own = pipe(${JSON.stringify({ [side]: { connect: address }, ...options })})
     const { push, pull, request, reply, ready, drain, stats, close } = own
@@ -28,23 +30,22 @@ export function worker (t, address, text, options = {}, side = 'pull') {
       return job[0].toString()
     }
     const finish = text => say('finished ' + text)
+    // Not stdin, which some runtimes can't read from without staying alive for it.
     let told = ''
     const lookers = new Set()
-    process.stdin.setEncoding('utf8').on('data', chunk => {
+    const orders = createServer(socket => socket.unref().setEncoding('utf8').on('data', chunk => {
       told += chunk
       for (const look of lookers) look()
-    })
-    // It keeps the process alive only while somebody waits for it. Deno's has no unref.
-    const [hold, release] = typeof process.stdin.unref === 'function' ? ['ref', 'unref'] : ['resume', 'pause']
-    process.stdin[release]()
+    }))
+    orders.listen(0, '127.0.0.1', () => say('orders ' + orders.address().port)).unref()
     const order = text => new Promise(resolve => {
       const look = () => {
         if (!told.includes(text + '\\n')) return
         lookers.delete(look)
-        if (lookers.size === 0) process.stdin[release]()
+        if (lookers.size === 0) orders.unref()
         resolve()
       }
-      process.stdin[hold]()
+      orders.ref()
       lookers.add(look)
       look()
     })
@@ -54,17 +55,23 @@ export function worker (t, address, text, options = {}, side = 'pull') {
   const begun = []
   const finished = []
   const lines = []
+  let place
+  const orders = new Promise(resolve => { place = resolve })
+    .then(port => connect(port, '127.0.0.1').on('error', () => {})) // it may be gone
   let rest = ''
   child.stdout.on('data', chunk => {
     const all = (rest + chunk).split('\n')
     rest = all.pop()
     for (const line of all) {
+      if (line.startsWith('orders ')) {
+        place(Number(line.slice(7)))
+        continue
+      }
       lines.push(line)
       if (line.startsWith('begun ')) begun.push(JSON.parse(line.slice(6)))
       if (line.startsWith('finished ')) finished.push(line.slice(9))
     }
   })
-  child.stdin.on('error', () => {}) // it may be gone
   let end = null
   ended.then(how => { end = how })
   return {
@@ -73,7 +80,7 @@ export function worker (t, address, text, options = {}, side = 'pull') {
     begun,
     finished,
     lines,
-    tell: text => child.stdin.write(`${text}\n`),
+    tell: async text => { (await orders).write(`${text}\n`) },
     heard: line => until(() => {
       if (lines.includes(line)) return true
       if (end !== null) throw new Error(`ended before it said ${line}: ${JSON.stringify(end)}`)
