@@ -71,7 +71,7 @@ for (const [name, place] of Object.entries(PLACES)) {
     const { pipe: near, address } = await requester(t, {}, place())
     const start = () => worker(t, address, "await reply(async job => { if (String(job[0]) === 'die') process.kill(process.pid, 'SIGKILL'); return job })", {}, 'reply')
     let done = 0
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 2; round++) {
       const first = start()
       await ask(near, WARM)
       done += WARM
@@ -162,7 +162,7 @@ test('a replier process that closes after its last reply ends by itself', limit,
 // Threads.
 
 test('threads that share the default pipe ask in turn and together', limit, async t => {
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 2; round++) {
     const { ended } = program(t, `
       import { Worker, isMainThread, workerData } from 'node:worker_threads'
       import { fileURLToPath } from 'node:url'
@@ -198,7 +198,7 @@ for (const [what, makeIt] of [
   ['with a pipe of their own', address => `const { request } = require('zeropipe').pipe({ request: ${address} })`],
   ['with the default pipe', () => "const { request } = require('zeropipe')"]
 ]) {
-  test(`fifty threads that are ended in the middle of their requests, ${what}: the process goes on and ends with 0`, { timeout: 120_000 }, async t => {
+  test(`twenty threads that are ended in the middle of their requests, ${what}: the process goes on and ends with 0`, { timeout: 120_000 }, async t => {
     const { pipe: far, address } = await replier(t)
     far.reply(echo)
     const text = makeIt(JSON.stringify(address)).replace("'zeropipe'", JSON.stringify(index))
@@ -216,7 +216,7 @@ for (const [what, makeIt] of [
         })()
       `)}
       const own = pipe({ request: ${JSON.stringify(address)} })
-      for (let round = 0; round < 50; round++) {
+      for (let round = 0; round < 20; round++) {
         const thread = new Worker(text, { eval: true })
         const said = await new Promise((resolve, reject) => { thread.once('message', resolve); thread.once('error', reject) })
         if (said !== 'warm') throw new Error(said)
@@ -236,7 +236,7 @@ for (const [what, makeIt] of [
   })
 }
 
-test('thirty threads that reply and are ended in the middle: every request is answered', { timeout: 120_000 }, async t => {
+test('fifteen threads that reply and are ended in the middle: every request is answered', { timeout: 120_000 }, async t => {
   const { pipe: near, address } = await requester(t)
   const { ended } = program(t, `
     import { Worker } from 'node:worker_threads'
@@ -249,7 +249,7 @@ test('thirty threads that reply and are ended in the middle: every request is an
         return job
       })
     `)}
-    for (let round = 0; round < 30; round++) {
+    for (let round = 0; round < 15; round++) {
       const thread = new Worker(text, { eval: true })
       await new Promise((resolve, reject) => { thread.once('message', resolve); thread.once('error', reject) })
       await thread.terminate()
@@ -290,7 +290,7 @@ test('a thread whose pull loop is ended in the middle of a ping-pong: every job 
         }
       })()
     `)}
-    for (let round = 0; round < 15; round++) {
+    for (let round = 0; round < 6; round++) {
       const thread = new Worker(text, { eval: true })
       let count = 0
       await new Promise((resolve, reject) => {

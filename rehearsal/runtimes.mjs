@@ -19,7 +19,7 @@ const runtimes = {
 const root = fileURLToPath(new URL('..', import.meta.url))
 const files = readdirSync(join(root, '__test__')).filter(name => name.endsWith('.test.mjs')).map(name => join('__test__', name))
 /** Tests wait more than they work. */
-const AT_A_TIME = availableParallelism() + 1
+const AT_A_TIME = 2 * availableParallelism() + 1
 /** After so many milliseconds a file hangs. */
 const LIMIT = 300_000
 

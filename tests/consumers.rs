@@ -126,3 +126,50 @@ fn consumers_that_leave_while_jobs_are_dealt_lose_none() {
     assert_eq!(seen.len(), JOBS as usize, "each job once");
     assert!(seen.into_iter().eq(0..JOBS), "each job once");
 }
+
+/// Begins with a part of what it takes, then gives the rest back in one way or another, again and again: what it gets is in order.
+#[test]
+fn whatever_is_given_back_comes_again_before_what_was_pushed_behind_it() {
+    const JOBS: u32 = 20_000;
+    let site = || "inproc://in-order".parse().expect("an endpoint");
+    let push = Sites { bind: vec![site()], ..Sites::default() };
+    let pusher = open(Config { push, ..Config::default() }, Side::Push);
+    let pull = Sites { connect: vec![site()], ..Sites::default() };
+    let puller = open(Config { pull, ..Config::default() }, Side::Pull);
+    let pull = &puller.pipeline.pull;
+    let mut random = random::Random::new(1);
+    let (mut pushed, mut seen) = (0, Vec::<u32>::new());
+    let bell = Arc::new(Bell::default());
+    let mut consumer = pull.join(bell.clone(), None, true);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while seen.len() < JOBS as usize && Instant::now() < deadline {
+        // Now few, now many are on their way.
+        while pushed < JOBS && pushed < seen.len() as u32 + 1 + random.below(2000) as u32 {
+            let next = JOBS.min(pushed + 1 + random.below(9) as u32);
+            pusher.pipeline.push.send(numbers(pushed..next), true).expect("open");
+            pushed = next;
+        }
+        let Some(taken) = pull.take(&consumer, 1) else {
+            bell.wait(Duration::from_millis(100));
+            continue;
+        };
+        let begun = random.below(taken.jobs + 1);
+        consumer.words[word::BEGUN].fetch_add(begun as u32, SeqCst);
+        seen.extend(&read(&taken)[..begun]);
+        match random.below(1000) {
+            0 => thread::sleep(Duration::from_millis(120)),
+            1..100 => thread::sleep(Duration::from_micros(50)),
+            _ => {}
+        }
+        consumer.words[word::DONE].store(consumer.words[word::BEGUN].load(SeqCst), SeqCst);
+        if random.below(2) == 0 {
+            pull.recall(&consumer);
+        } else {
+            pull.leave(&consumer, Fate::Done);
+            consumer = pull.join(bell.clone(), None, true);
+        }
+    }
+    let wrong = seen.iter().zip(0..).position(|(&seen, expected)| seen != expected);
+    let around = wrong.map(|at| &seen[at.saturating_sub(3)..seen.len().min(at + 8)]);
+    assert_eq!((seen.len(), wrong, around), (JOBS as usize, None, None));
+}

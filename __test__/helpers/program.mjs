@@ -60,6 +60,10 @@ export function program (t, text, { env = {}, extension = 'mjs', execArgv = [], 
 /** Deno says of a child that was sent a signal by `kill` that it died of it at once, whatever it does about it. */
 function signalDirectly (child) {
   child.kill = signal => {
-    if (child.exitCode === null && child.signalCode === null) process.kill(child.pid, signal)
+    try {
+      process.kill(child.pid, signal)
+    } catch (error) {
+      if (error.code !== 'ESRCH') throw error // it has ended
+    }
   }
 }

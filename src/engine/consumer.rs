@@ -211,9 +211,12 @@ impl Consumer {
         tray.unstarted(self).into_iter().chain(std::mem::take(&mut tray.ready)).collect()
     }
 
-    /// What it has in hand and has not begun with. Until [`Consumer::recalled`] it is given nothing: that would come before this.
+    /// What it has before it and has not begun with. Until [`Consumer::recalled`] it is given nothing: that would come before this.
     pub(super) fn recall(&self) -> Vec<Delivery> {
-        self.tray().unstarted(self).into_iter().collect()
+        let mut tray = self.tray();
+        // It may have come for more since it was called back.
+        tray.is_called_back = true;
+        tray.unstarted(self).into_iter().chain(std::mem::take(&mut tray.ready)).collect()
     }
 
     /// What was called back is back.
@@ -403,6 +406,7 @@ impl Tray {
     fn give(&mut self, consumer: &Consumer, delivery: Delivery) -> Result<(), Delivery> {
         match self.mood {
             Mood::Away => return Err(delivery),
+            Mood::Busy(_) if self.is_called_back => return Err(delivery),
             Mood::Busy(slots) => self.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32)),
             Mood::Waiting(slots) => {
                 self.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32));

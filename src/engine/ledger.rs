@@ -15,12 +15,26 @@ pub struct Ledger {
     nacks: Vec<(u64, String)>,
     rejects: Vec<Reject>,
     replies: Vec<Batch>,
+    returning: Returning,
     /// Replies were made since somebody asked.
     has_replied: bool,
     /// The way for replies when nothing else is on its way.
     pub(super) shortcut: Shortcut,
     /// Received and not settled.
     open: u64,
+}
+
+/// How far it is with giving jobs back. As long as it is not over, whatever else comes from the pusher is given back too: it belongs
+/// behind what was given back before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Returning {
+    /// It gives nothing back.
+    #[default]
+    No,
+    /// The pusher was not told yet.
+    Untold,
+    /// It was told, and has not said yet that it heard.
+    Told,
 }
 
 /// An error that is the answer to a request.
@@ -45,6 +59,8 @@ pub struct Settlement {
     pub nacks: Vec<(u64, String)>,
     /// Refused for good.
     pub rejects: Vec<Reject>,
+    /// The pusher is to say when it has heard that something comes back.
+    pub asks: bool,
 }
 
 impl Ledger {
@@ -61,6 +77,23 @@ impl Ledger {
     /// These were not started.
     pub fn give_back(&mut self, first: u64, jobs: u64) {
         settle(&mut self.returns, &mut self.open, first, jobs);
+        if self.returning == Returning::No && jobs > 0 {
+            self.returning = Returning::Untold;
+        }
+    }
+
+    /// Whether what comes from the pusher is to be given back, because others were that came before it.
+    pub fn is_returning(&self) -> bool {
+        self.returning != Returning::No
+    }
+
+    /// The pusher has heard all it was told; whether that it had to take something back was new to it.
+    pub fn end_return(&mut self) -> bool {
+        let was_told = self.returning == Returning::Told;
+        if was_told {
+            self.returning = if self.returns.is_empty() { Returning::No } else { Returning::Untold };
+        }
+        was_told
     }
 
     /// This one has failed.
@@ -138,7 +171,12 @@ impl Ledger {
             returns: std::mem::take(&mut self.returns),
             nacks: std::mem::take(&mut self.nacks),
             rejects: std::mem::take(&mut self.rejects),
+            // One question is enough: with no credit, nothing is sent after it.
+            asks: self.returning == Returning::Untold,
         };
+        if settlement.asks {
+            self.returning = Returning::Told;
+        }
         flow::sort(&mut settlement.acks);
         flow::sort(&mut settlement.returns);
         (self.take_replies(), settlement)

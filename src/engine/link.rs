@@ -122,17 +122,6 @@ pub trait End {
     fn left(&self, link: &Rc<Link>);
 }
 
-/// How far a pull end is with giving jobs back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Returning {
-    /// It does not.
-    No,
-    /// It does, and the peer was not told yet.
-    Untold,
-    /// The peer was told, and has not answered.
-    Told,
-}
-
 /// The part of a connection that its end works with.
 #[derive(Debug)]
 pub struct Link {
@@ -158,8 +147,6 @@ pub struct Link {
     pub has_lone_job: Cell<bool>,
     /// How long a question and its answer take, once that was measured.
     pub round_trip: Cell<Duration>,
-    /// Whether what comes is given back, because others were that came before it; the end's own note.
-    pub returning: Cell<Returning>,
     /// The last question that was asked by [`Link::ask`], and the last that was answered.
     asked: Cell<u64>,
     answered: Cell<u64>,
@@ -199,7 +186,6 @@ impl Link {
             is_reserved: Cell::new(false),
             has_lone_job: Cell::new(false),
             round_trip: Cell::new(Duration::ZERO),
-            returning: Cell::new(Returning::No),
             asked: Cell::new(0),
             answered: Cell::new(0),
             arriving: Cell::new(0),

@@ -22,7 +22,7 @@ use super::{
     event::Side,
     fair_queue::FairQueue,
     inbox::{Inbox, Parcel},
-    link::{End, Link, Returning},
+    link::{End, Link},
     outbox::Sent,
     peer::Peer,
     pipe::{Alarm, Pipe},
@@ -182,8 +182,8 @@ impl PullEnd {
         for consumer in consumers.iter().filter(|consumer| consumer.stalls_at().is_some_and(|at| at <= now)) {
             self.port().put_back(consumer.stall(&self.port().is_dealing));
         }
-        let overtaken = self.state.borrow_mut().give_back(|link| link.returning.get() != Returning::No);
-        self.port().received.fetch_sub(overtaken as u64, Relaxed);
+        // What has come behind something that was given back must go back too.
+        self.give_back(&mut self.state.borrow_mut(), |_| false);
         if !self.state.borrow().is_closing {
             self.deal(&consumers);
         }
@@ -192,7 +192,7 @@ impl PullEnd {
         if cause != Cause::Received {
             state.links.iter().for_each(|link| link.rouse());
         }
-        self.give_back(&mut state, &consumers, now);
+        self.give_back_late(&mut state, &consumers, now);
         let is_untold = self.tell(&mut state, &consumers, now, cause);
         if !is_untold {
             state.telling = settled;
@@ -220,12 +220,17 @@ impl PullEnd {
         loop {
             let mut state = self.state.borrow_mut();
             while let Some((consumer, most)) = next_consumer(consumers) {
-                let Some(delivery) =
-                    self.returned(&state, most).or_else(|| state.next_delivery(most, most_unread))
-                else {
+                let returned = self.returned(&state, most);
+                let came_at = returned.as_ref().map(Delivery::came_at);
+                let Some(delivery) = returned.or_else(|| state.next_delivery(most, most_unread)) else {
                     break;
                 };
-                if let Err(refused) = consumer.give(delivery) {
+                // Not what belongs behind something that has been given back just now.
+                let is_next = || {
+                    let before = port.returned().front().map(Delivery::came_at);
+                    before.is_none_or(|before| came_at.is_some_and(|came_at| came_at <= before))
+                };
+                if let Err(refused) = consumer.give_if_wanted(is_next, delivery) {
                     port.put_back(vec![refused]);
                 }
             }
@@ -277,25 +282,43 @@ impl PullEnd {
     }
 
     /// Gives back what nobody can begin with, or nobody has begun with for long.
-    fn give_back(&self, state: &mut FairQueue, consumers: &[Arc<Consumer>], now: Instant) {
+    fn give_back_late(&self, state: &mut FairQueue, consumers: &[Arc<Consumer>], now: Instant) {
         let farthest = state.links.iter().map(|link| link.round_trip.get()).max().unwrap_or_default();
         let can_begin =
             consumers.iter().any(|consumer| consumer.demand().slots > 0 || consumer.ahead(farthest) > 0);
         let is_patient = consumers.iter().any(|consumer| consumer.is_fixed());
         let is_closing = state.is_closing;
-        let is_late = |arrived: Instant| is_closing || !can_begin || !is_patient && arrived + STALLED <= now;
-        let mut back = state.give_back(|link| {
-            let oldest = link.inbox.borrow().oldest();
-            oldest.is_some_and(is_late)
+        self.give_back(state, |arrived| is_closing || !can_begin || !is_patient && arrived + STALLED <= now);
+    }
+
+    /// Gives back what is late, and what has come from the same pusher behind that.
+    fn give_back(&self, state: &mut FairQueue, is_late: impl Fn(Instant) -> bool) {
+        let mut back = self.give_back_returned(state, &is_late);
+        back += state.give_back(|link| {
+            link.peer.ledger().is_returning() || link.inbox.borrow().oldest().is_some_and(&is_late)
         });
+        self.port().received.fetch_sub(back as u64, Relaxed);
+    }
+
+    /// The same of what consumers gave back; how many jobs.
+    fn give_back_returned(&self, state: &FairQueue, is_late: impl Fn(Instant) -> bool) -> usize {
         let mut returned = self.port().returned();
+        if returned.is_empty() {
+            return 0;
+        }
+        let peers = state.links.iter().map(|link| &link.peer);
+        let mut returning: Vec<_> = peers.filter(|peer| peer.ledger().is_returning()).cloned().collect();
+        let mut back = 0;
         for delivery in std::mem::take(&mut *returned) {
-            if !is_late(delivery.arrived) {
-                returned.push_back(delivery);
-                continue;
-            }
+            let is_late = is_late(delivery.arrived);
+            delivery.each(|source, _| {
+                if is_late && !is_among(&returning, source) {
+                    returning.push(Arc::clone(&source.peer));
+                }
+            });
             // What nobody can be told of is kept.
-            let is_kept = |source: &Source| !source.is_flow() || source.peer.is_gone();
+            let is_kept =
+                |source: &Source| !source.is_flow() || source.peer.is_gone() || !is_among(&returning, source);
             delivery.each(|source, _| {
                 if !is_kept(source) {
                     source.settle(1, Fate::Unstarted);
@@ -305,8 +328,7 @@ impl PullEnd {
             back += dropped;
             returned.extend(kept);
         }
-        drop(returned);
-        self.port().received.fetch_sub(back as u64, Relaxed);
+        back
     }
 
     /// Tells pushers what became of their jobs, and how many more they may send. Whether something was left for later.
@@ -420,8 +442,10 @@ struct Jobs {
 impl Sink for Jobs {
     fn take(&self, parcel: Parcel) -> bool {
         let (port, jobs) = (&self.pipe.ports(self.side.pattern()).pull, parcel.jobs);
-        // What was given back goes first. In this order: nothing is dealt that was not among that before.
-        let is_first = || port.returned().is_empty() && !port.is_dealing.load(SeqCst);
+        // What was given back goes first. In this order: what is dealt, or goes on to its pusher, was among that before.
+        let is_first = || {
+            port.returned().is_empty() && !port.is_dealing.load(SeqCst) && !self.peer.ledger().is_returning()
+        };
         // Before anybody can settle them.
         count(port, &self.peer, jobs as u64);
         let is_given =
@@ -433,6 +457,11 @@ impl Sink for Jobs {
         }
         is_given
     }
+}
+
+/// Whether one of these peers sent it.
+fn is_among(peers: &[Arc<Peer>], source: &Source) -> bool {
+    peers.iter().any(|peer| Arc::ptr_eq(peer, &source.peer))
 }
 
 /// So many jobs have come.
@@ -588,10 +617,7 @@ impl End for PullEnd {
         }
         // What came before the answer is looked at before: it may have to go back.
         self.has_read();
-        let was_returning = link.returning.get() == Returning::Told;
-        if was_returning {
-            link.returning.set(Returning::No);
-        }
+        let was_returning = link.peer.ledger().end_return();
         if was_returning || self.state.borrow().is_closing {
             self.look(Cause::Asked);
         }
@@ -607,7 +633,7 @@ impl End for PullEnd {
         // The order of jobs, and whose turn it is, are ours to see to once there is more than one of anything.
         let ([_], [consumer]) = (&state.links[..], &consumers[..]) else { return None };
         let is_plain =
-            state.round.is_empty() && port.returned().is_empty() && link.returning.get() == Returning::No;
+            state.round.is_empty() && port.returned().is_empty() && !link.peer.ledger().is_returning();
         let left = link.grant.borrow().left(link.inbox.borrow().received());
         let is_glutted = self.replies() && is_glutted(link);
         if state.is_closing || !is_plain || is_glutted || left == 0 || !consumer.handle().can_read() {

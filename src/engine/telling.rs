@@ -2,12 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{
-    grant::Urgency,
-    ledger::Reject,
-    link::{Link, Returning},
-    outbox::Outbox,
-};
+use super::{grant::Urgency, ledger::Reject, link::Link, outbox::Outbox};
 use crate::{
     batch::{Batch, LARGE, Place},
     wire::command,
@@ -67,12 +62,9 @@ pub fn tell(link: &Rc<Link>, window: (u64, u64), has_replied: bool, is_due: bool
     let gives_back = link.peer.ledger().has_returns();
     // Whoever waits for a reply waits for an error too.
     let is_awaited = has_replied || link.peer.ledger().has_rejects();
-    if gives_back && link.returning.get() == Returning::No {
-        link.returning.set(Returning::Untold);
-    }
     // What is given back comes again before anything else, or the order would be lost: so until all that is on its way has
     // been given back too, nothing is granted.
-    let window = if link.returning.get() == Returning::No { window } else { (0, window.1) };
+    let window = if link.peer.ledger().is_returning() { (0, window.1) } else { window };
     let urgency = grant.urgency(received, window);
     if urgency == Urgency::None && link.peer.ledger().is_told() {
         return false;
@@ -99,10 +91,8 @@ pub fn tell(link: &Rc<Link>, window: (u64, u64), has_replied: bool, is_due: bool
     bytes.extend(command::giving_back(&settlement.returns));
     outbox.put_command(bytes);
     drop((grant, outbox));
-    if gives_back && link.returning.get() == Returning::Untold {
-        link.returning.set(Returning::Told);
-        // Whatever comes before the answer was sent before this was heard. One question is enough: with no credit
-        // nothing is sent after it.
+    if settlement.asks {
+        // Whatever comes before the answer was sent before this was heard.
         link.ask();
     }
     link.wake();
