@@ -1,3 +1,5 @@
+/// <reference types="node" />
+
 /**
  * zeropipe hands jobs from one program to others: `push(job)` on one side, `for await (const [msg] of pull())` on any
  * number of others; `await request(job)` and `reply(handler)` where an answer is wanted. Underneath are the ZeroMQ patterns pipeline

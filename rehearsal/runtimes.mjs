@@ -4,17 +4,7 @@ import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { installed } from './install.mjs'
-
-const node = version => () => [join(installed(`node-${version}`), 'bin/node'), '--test']
-const runtimes = {
-  'node-20': node(20),
-  'node-22': node(22),
-  'node-24': node(24),
-  'node-26': node(26),
-  bun: () => [join(installed('@oven/bun-linux-x64'), 'bin/bun'), 'test', '--timeout', '120000'],
-  deno: () => [join(installed('@deno/linux-x64-glibc'), 'deno'), 'test', '--allow-all', '--v8-flags=--expose-gc']
-}
+import { runtimes } from './install.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const files = readdirSync(join(root, '__test__')).filter(name => name.endsWith('.test.mjs')).map(name => join('__test__', name))
@@ -24,8 +14,8 @@ const AT_A_TIME = 2 * availableParallelism() + 1
 const LIMIT = 300_000
 
 /** Runs one file: what it printed, and whether all of its tests passed. */
-function run ([command, ...args], file) {
-  const child = spawn(command, [...args, file], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], timeout: LIMIT, killSignal: 'SIGKILL' })
+function run ({ program, test }, file) {
+  const child = spawn(program(), [...test, file], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], timeout: LIMIT, killSignal: 'SIGKILL' })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => { output += text })
   return new Promise((resolve, reject) => {
@@ -36,12 +26,11 @@ function run ([command, ...args], file) {
 
 let failed = 0
 for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(runtimes)) {
-  const command = runtimes[name]()
   const left = [...files]
   const broken = []
   const work = async () => {
     for (let file; (file = left.shift()) !== undefined;) {
-      const { output, end } = await run(command, file)
+      const { output, end } = await run(runtimes[name], file)
       if (end === 0) continue
       broken.push(basename(file))
       console.log(`\n== ${name}: ${file} ended with ${end}\n${output}`)
