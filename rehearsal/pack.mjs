@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const binary = readdirSync(root).find(name => name.endsWith('.node'))
+/** The file of the engine that was built here. */
+export const binary = readdirSync(root).find(name => name.endsWith('.node'))
 /** As in linux-x64-gnu. */
 export const platform = binary.replace(/^zeropipe\.(.*)\.node$/, '$1')
 
