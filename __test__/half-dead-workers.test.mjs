@@ -82,11 +82,13 @@ test('a worker whose JavaScript is busy for much longer than the heartbeat timeo
   const busy = worker(t, address, loop("if (text === '3') block(3000)"), { heartbeat })
   await until(() => busy.begun.length === 4)
   const other = worker(t, address, loop(), { heartbeat })
-  await until(() => other.finished.length === 6)
+  await until(() => other.finished.length > 0)
   assert.ok(!busy.finished.includes('3'))
   await pipe.drain()
-  assert.deepEqual(busy.begun.map(({ text, attempt }) => `${text}:${attempt}`), ['0:1', '1:1', '2:1', '3:1'])
-  assert.deepEqual(other.begun.map(({ attempt }) => attempt), [1, 1, 1, 1, 1, 1])
+  // All but what had crossed to the busy thread before, which nobody can have back, went to the other.
+  const begun = [...busy.begun, ...other.begun]
+  assert.deepEqual(begun.map(({ text }) => text).toSorted(), numbers(10))
+  assert.deepEqual(begun.filter(({ attempt }) => attempt !== 1), [])
   assert.deepEqual([endings, pipe.stats().push.redelivered], [[], 0])
 })
 

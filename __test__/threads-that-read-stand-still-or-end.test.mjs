@@ -1,12 +1,12 @@
 // A thread that alone waits for what a connection brings reads it by itself (src/engine/tap.rs), past the I/O thread. Whatever happens
 // meanwhile must be as if it did not.
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { pusher, replier, requester } from './helpers/ends.mjs'
 import { happening } from './helpers/happening.mjs'
 import { open } from './helpers/open.mjs'
+import { ipcPlace } from './helpers/place.mjs'
 import { program } from './helpers/program.mjs'
 import { asText } from './helpers/raw-requests.mjs'
 import { limit, PLACES, index, WARM, echo, block, ask, isSettled, withProcess } from './helpers/reading.mjs'
@@ -188,7 +188,7 @@ test('threads that share the default pipe ask in turn and together', limit, asyn
       } else {
         await ask(workerData.who, 200)
       }
-    `, { env: { ZEROPIPE_ENDPOINT: `ipc://@${randomBytes(8).toString('hex')}`, ZEROPIPE_REQUEST_ENDPOINT: `ipc://@${randomBytes(8).toString('hex')}` } })
+    `, { env: { ZEROPIPE_ENDPOINT: ipcPlace(), ZEROPIPE_REQUEST_ENDPOINT: ipcPlace() } })
     const { code, signal, stdout, stderr } = await ended
     assert.deepEqual({ code, signal, stdout, stderr }, { code: 0, signal: null, stdout: 'done\n', stderr: '' })
   }

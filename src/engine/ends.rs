@@ -1,6 +1,6 @@
 //! The two ends of one pattern of a pipe, as far as they are open.
 
-use std::{rc::Rc, sync::Arc};
+use std::{env::consts::OS, rc::Rc, sync::Arc};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -17,7 +17,7 @@ use super::{
     ports::Ports,
     pull_end::PullEnd,
     push_end::PushEnd,
-    transport::Listener,
+    transport::{self, Listener},
 };
 use crate::{
     config::Sites,
@@ -59,7 +59,9 @@ impl Ends {
         if is_open {
             return Ok(());
         }
-        let listeners = bind(self.pipe.sites(side)).await?;
+        let sites = self.pipe.sites(side);
+        sites.bind.iter().chain(&sites.connect).try_for_each(|endpoint| transport::check(endpoint, OS))?;
+        let listeners = bind(sites).await?;
         let sites = self.reach_own(side).await?;
         let pipe = Arc::clone(&self.pipe);
         let stop = if side.is_out() { &self.stop_push } else { &self.stop_pull }.subscribe();

@@ -21,7 +21,7 @@ use super::stream::BoxStream;
 use super::stream::SharedStream;
 use crate::{
     endpoint::{Endpoint, Host},
-    error::Error,
+    error::{Error, code},
 };
 
 /// How many connections the system may hold before we accept them: a thousand workers may start at once.
@@ -46,6 +46,19 @@ pub enum Listener {
     Unix(ipc::Listener),
     /// A name inside this process.
     Inproc(inproc::Listener),
+}
+
+/// Whether the system of that name ([`std::env::consts::OS`]) has such sockets.
+pub fn check(endpoint: &Endpoint, system: &str) -> Result<(), Error> {
+    let is_there = match endpoint {
+        Endpoint::Ipc(_) => system != "windows",
+        Endpoint::Abstract(_) => ["linux", "android"].contains(&system),
+        Endpoint::Tcp { .. } | Endpoint::Inproc(_) => true,
+    };
+    if is_there {
+        return Ok(());
+    }
+    Err(Error::new(code::UNSUPPORTED, format!("{system} has no sockets like {endpoint}: use tcp://")))
 }
 
 impl Listener {
@@ -348,6 +361,26 @@ mod tests {
         assert_eq!(Listener::bind(&endpoint).await.expect_err("a plain file").code, "EADDRINUSE");
         assert_eq!(std::fs::read_to_string(&path).expect("untouched"), "no socket");
         std::fs::remove_file(&path).expect("clean up");
+    }
+
+    #[test]
+    fn only_systems_that_have_such_sockets_take_ipc() {
+        let takes = |endpoint: &str, system| match check(&endpoint.parse().expect("an endpoint"), system) {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.code, code::UNSUPPORTED);
+                assert!(error.to_string().contains(endpoint) && error.to_string().contains(system));
+                false
+            }
+        };
+        for (system, ipc, names) in [("linux", true, true), ("macos", true, false), ("windows", false, false)] {
+            assert_eq!(
+                (takes("ipc:///tmp/a", system), takes("ipc://@a", system)),
+                (ipc, names),
+                "{system}"
+            );
+            assert!(takes("tcp://*:1", system) && takes("inproc://a", system));
+        }
     }
 
     #[tokio::test(flavor = "current_thread")]
