@@ -1,0 +1,38 @@
+// A test as jest's users have it; the rehearsal runs it under two names (../package.mjs).
+const { basename } = require('node:path')
+const { pipe, push, pull, close } = require('zeropipe')
+
+afterAll(() => close())
+
+/** The text of the next job's frames. */
+async function next (pull) {
+  for await (const job of pull()) return job.map(String)
+}
+
+test('jobs arrive', async () => {
+  await push(['text', 7, null, Buffer.from('bytes'), new Uint16Array([1])])
+  expect(await next(pull)).toEqual(['text', '7', '', 'bytes', '\u0001\0'])
+})
+
+test('a module that is loaded again shares the default pipe', async () => {
+  jest.resetModules()
+  const again = require('zeropipe')
+  expect(again.push).not.toBe(push)
+  await push('for whoever pulls')
+  expect(await next(again.pull)).toEqual(['for whoever pulls'])
+})
+
+test('one that is loaded in isolation has pipes of its own', async () => {
+  await jest.isolateModulesAsync(async () => {
+    const place = `inproc://${basename(__filename)}`
+    const own = require('zeropipe').pipe({ push: { bind: place }, pull: { connect: place } })
+    await own.push('own')
+    expect(await next(own.pull)).toEqual(['own'])
+    await own.close()
+  })
+})
+
+test('errors have codes', async () => {
+  await expect(push({})).rejects.toMatchObject({ code: 'ERR_ZEROPIPE_INVALID_JOB' })
+  await expect(pipe({ push: 'nowhere' }).push('x')).rejects.toMatchObject({ code: 'ERR_ZEROPIPE_INVALID_ENDPOINT' })
+})
