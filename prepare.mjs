@@ -1,4 +1,4 @@
-// What npm runs in a fresh clone, and nowhere else: builds the engine (src/). Whoever installs zeropipe from the registry gets it built.
+// What `npm install` runs in a clone: builds the engine (src/). Whoever installs zeropipe from the registry gets it built.
 import { spawnSync } from 'node:child_process'
 
 /** What the build needs besides Node, and how one comes by it. */

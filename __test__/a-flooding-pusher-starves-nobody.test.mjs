@@ -52,7 +52,7 @@ test('a pusher that floods does not starve another', { timeout }, async t => {
     let others = 0
     while ((await loop.next()).value[0].toString() !== 'quiet') others++
     // Some batches were made ready before it came, and some bytes were on their way.
-    assert.ok(others < 500_000, `${others} jobs passed it`)
+    assert.ok(others < 200_000, `${others} jobs passed it`)
   }
   await loop.return()
 })
@@ -73,7 +73,7 @@ test('a zeropipe pusher that floods does not starve another', { timeout }, async
     await quiet.push('quiet')
     others = 0
     while ((await loop.next()).value[0].toString() !== 'quiet') others++
-    assert.ok(others < 500_000, `${others} jobs passed it`)
+    assert.ok(others < 200_000, `${others} jobs passed it`)
   }
   isOver = true
   await loud.close({ linger: 0 })

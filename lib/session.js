@@ -3,6 +3,7 @@
 // The life of one native pipe on this thread, from the first call to its close: what is open, who waits for what, and
 // what keeps the process alive.
 
+const { setImmediate } = require('node:timers') // not the global one, which test runners replace
 const { aborting } = require('./abort.js')
 const { code, count, fromEngine, gaveUp, makeError, warn } = require('./errors.js')
 const exit = require('./exit.js')

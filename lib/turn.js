@@ -3,6 +3,9 @@
 // A loop that awaits promises which are already resolved never leaves the microtask queue: no timer fires, no signal
 // is handled, no other loop runs. So whoever is served this way is made to wait for the event loop now and then.
 
+// Not the global ones, which test runners replace.
+const { setImmediate, setTimeout } = require('node:timers')
+
 /** Milliseconds of uninterrupted work after which somebody waits; users are promised 10. */
 const LIMIT = 8
 /** The most calls between two looks at the clock, which costs as much as packing a job. */

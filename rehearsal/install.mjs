@@ -24,12 +24,12 @@ function install (listed, folder) {
   const own = mkdtempSync(`${folder}-`)
   console.log(`installing ${folder} (once)`)
   cpSync(listed, own, { recursive: true })
-  execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: own, stdio: 'inherit' })
   try {
+    execFileSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: own, stdio: 'inherit' })
     renameSync(own, folder)
   } catch (error) {
-    if (!existsSync(folder)) throw error
     rmSync(own, { recursive: true })
+    if (!existsSync(folder)) throw error
   }
 }
 
@@ -55,7 +55,7 @@ export const runtimes = {
   },
   deno: {
     program: () => installed('runtimes', '@deno/linux-x64-glibc/deno'),
-    run: ['run', '--allow-all'],
+    run: ['run', '--allow-ffi', '--allow-read', '--allow-env'], // as the README says
     test: ['test', '--allow-all', '--v8-flags=--expose-gc']
   }
 }

@@ -1,4 +1,5 @@
 // The packages as the registry would have them: the tarballs of the root and of the platform that was built here.
+import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { cpSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 /** The file of the engine that was built here. */
-export const binary = readdirSync(root).find(name => name.endsWith('.node'))
+export const [binary, ...others] = readdirSync(root).filter(name => name.endsWith('.node'))
+assert.ok(binary !== undefined && others.length === 0, 'there must be one binary: npm run build')
 /** As in linux-x64-gnu. */
 export const platform = binary.replace(/^zeropipe\.(.*)\.node$/, '$1')
 

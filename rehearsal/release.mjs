@@ -17,7 +17,7 @@ const REPOSITORY = 'https://example.org/zeropipe/zeropipe'
 
 /** Runs a command in the clone, or in another folder: what it says. */
 function run (command, args, { cwd = clone, env = {} } = {}) {
-  return execFileSync(command, args, { cwd, env: { ...process.env, ...env }, encoding: 'utf8', stdio: ['ignore', 'pipe', process.env.REHEARSAL_VERBOSE ? 'inherit' : 'ignore'], maxBuffer: 2 ** 28 })
+  return execFileSync(command, args, { cwd, env: { ...process.env, ...env }, encoding: 'utf8', stdio: 'pipe', maxBuffer: 2 ** 28 })
 }
 
 /** A registry that takes packages from everybody. Its address, and what ends it. */
@@ -46,10 +46,10 @@ log: { type: file, path: ${join(place, 'registry.log')}, level: warn }
   return { host: `127.0.0.1:${port}`, close: () => child.kill() }
 }
 
-/** What `npm version` makes of the clone: whatever the workflow would read of its last commit. */
-function makeVersion (version) {
+/** What `npm version` makes of the clone: what the workflow would read of its last commit. */
+function makeVersion (...args) {
   const who = { GIT_AUTHOR_NAME: 'x', GIT_AUTHOR_EMAIL: 'x@example.org', GIT_COMMITTER_NAME: 'x', GIT_COMMITTER_EMAIL: 'x@example.org' }
-  run('npm', ['version', version], { env: who })
+  run('npm', ['version', ...args], { env: who })
   assert.equal(run('git', ['status', '--porcelain']), '', 'everything that a version changes is in its commit')
   const MESSAGE = run('git', ['log', '-1', '--format=%B'])
   return Object.fromEntries(run('bash', ['.ci/release-version'], { env: { MESSAGE } }).trim().split('\n').map(line => line.split('=')))
@@ -91,14 +91,17 @@ function install (tag, npmrc) {
 
 let registry
 try {
-  run('git', ['clone', '--quiet', root, clone], { cwd: place })
+  assert.equal(run('git', ['status', '--porcelain'], { cwd: root }), '', 'what is rehearsed is the last commit: commit first')
+  run('git', ['clone', '--quiet', '--no-tags', root, clone], { cwd: place })
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
   assert.equal(run('bash', ['.ci/release-version'], { env: { MESSAGE: 'Anything else' } }), '')
   registry = await openRegistry()
   const npmrc = `registry=http://${registry.host}/\n//${registry.host}/:_authToken=anybody\n`
   writeFileSync(join(place, 'npmrc'), npmrc)
-  for (const [version, tag] of [['0.1.1-rc.1', 'next'], ['0.1.1', 'latest']]) {
-    assert.deepEqual(makeVersion(version), { version, tag })
+  // Whatever version it has: the next candidate, then the release.
+  for (const [tag, ...args] of [['next', 'prerelease', '--preid', 'rc'], ['latest', 'patch']]) {
+    const { version, tag: read } = makeVersion(...args)
+    assert.equal(read, tag)
     layOutBinaries()
     run('bash', ['.ci/publish'], { env: { NPM_CONFIG_USERCONFIG: join(place, 'npmrc'), NPM_CONFIG_TAG: tag, REPOSITORY } })
     assert.equal(install(tag, npmrc), version)

@@ -16,6 +16,7 @@ use std::{
 use zeropipe::{
     batch::{Batch, Builder},
     config::{Config, Sites},
+    endpoint::Endpoint,
     engine::{
         consumer::{Taken, word},
         delivery::Fate,
@@ -127,35 +128,46 @@ fn consumers_that_leave_while_jobs_are_dealt_lose_none() {
     assert!(seen.into_iter().eq(0..JOBS), "each job once");
 }
 
-/// Begins with a part of what it takes, then gives the rest back in one way or another, again and again: what it gets is in order.
-#[test]
-fn whatever_is_given_back_comes_again_before_what_was_pushed_behind_it() {
-    const JOBS: u32 = 20_000;
-    let site = || "inproc://in-order".parse().expect("an endpoint");
-    let push = Sites { bind: vec![site()], ..Sites::default() };
-    let pusher = open(Config { push, ..Config::default() }, Side::Push);
-    let pull = Sites { connect: vec![site()], ..Sites::default() };
+/// Pushes from several ends, begins with a part of what it takes, then gives the rest back in one way or another, again and again: what it
+/// gets of each pusher is in order.
+fn give_back_again_and_again(name: &str, pushers: u32) {
+    const JOBS: u32 = 12_000;
+    let sites: Vec<_> =
+        (0..pushers).map(|index| format!("inproc://{name}-{index}").parse().expect("an endpoint")).collect();
+    let open_push = |site: &Endpoint| {
+        let push = Sites { bind: vec![site.clone()], ..Sites::default() };
+        open(Config { push, ..Config::default() }, Side::Push)
+    };
+    let ends: Vec<_> = sites.iter().map(open_push).collect();
+    let pull = Sites { connect: sites, ..Sites::default() };
     let puller = open(Config { pull, ..Config::default() }, Side::Pull);
     let pull = &puller.pipeline.pull;
     let mut random = random::Random::new(1);
-    let (mut pushed, mut seen) = (0, Vec::<u32>::new());
+    let (mut pushed, mut seen) = (vec![0; ends.len()], vec![Vec::<u32>::new(); ends.len()]);
+    let all = |seen: &[Vec<u32>]| seen.iter().map(Vec::len).sum::<usize>() as u32;
     let bell = Arc::new(Bell::default());
     let mut consumer = pull.join(bell.clone(), None, true);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while seen.len() < JOBS as usize && Instant::now() < deadline {
-        // Now few, now many are on their way.
-        while pushed < JOBS && pushed < seen.len() as u32 + 1 + random.below(2000) as u32 {
-            let next = JOBS.min(pushed + 1 + random.below(9) as u32);
-            pusher.pipeline.push.send(numbers(pushed..next), true).expect("open");
-            pushed = next;
+    while all(&seen) < JOBS * pushers && Instant::now() < deadline {
+        // Now few, now many are on their way; not as many from each.
+        while pushed.iter().sum::<u32>() < all(&seen) + 1 + random.below(2000) as u32
+            && let Some(index) =
+                (0..ends.len()).filter(|&index| pushed[index] < JOBS).min_by_key(|_| random.word())
+        {
+            let next = JOBS.min(pushed[index] + 1 + random.below(9) as u32);
+            let own = index as u32 * JOBS;
+            ends[index].pipeline.push.send(numbers(own + pushed[index]..own + next), true).expect("open");
+            pushed[index] = next;
         }
-        let Some(taken) = pull.take(&consumer, 1) else {
+        let Some(taken) = pull.take(&consumer, 1 + random.below(5) as u32) else {
             bell.wait(Duration::from_millis(100));
             continue;
         };
         let begun = random.below(taken.jobs + 1);
         consumer.words[word::BEGUN].fetch_add(begun as u32, SeqCst);
-        seen.extend(&read(&taken)[..begun]);
+        for number in &read(&taken)[..begun] {
+            seen[(number / JOBS) as usize].push(number % JOBS);
+        }
         match random.below(1000) {
             0 => thread::sleep(Duration::from_millis(120)),
             1..100 => thread::sleep(Duration::from_micros(50)),
@@ -169,7 +181,19 @@ fn whatever_is_given_back_comes_again_before_what_was_pushed_behind_it() {
             consumer = pull.join(bell.clone(), None, true);
         }
     }
-    let wrong = seen.iter().zip(0..).position(|(&seen, expected)| seen != expected);
-    let around = wrong.map(|at| &seen[at.saturating_sub(3)..seen.len().min(at + 8)]);
-    assert_eq!((seen.len(), wrong, around), (JOBS as usize, None, None));
+    for seen in seen {
+        let wrong = seen.iter().zip(0..).position(|(&seen, expected)| seen != expected);
+        let around = wrong.map(|at| &seen[at.saturating_sub(3)..seen.len().min(at + 8)]);
+        assert_eq!((seen.len(), wrong, around), (JOBS as usize, None, None));
+    }
+}
+
+#[test]
+fn whatever_is_given_back_comes_again_before_what_its_pusher_pushed_behind_it() {
+    give_back_again_and_again("one-in-order", 1);
+}
+
+#[test]
+fn so_it_does_when_the_jobs_of_several_pushers_come_together() {
+    give_back_again_and_again("three-in-order", 3);
 }

@@ -32,6 +32,19 @@ test('one that is loaded in isolation has pipes of its own', async () => {
   })
 })
 
+test('with clocks that stand still jobs come and go', async () => {
+  jest.useFakeTimers()
+  const own = pipe(`inproc://${basename(__filename)}-still`)
+  const count = 300_000 // more than one turn's work
+  const pushing = (async () => { for (let i = 0; i < count; i++) await own.push('x') })()
+  let left = count
+  for await (const jobs of own.pull({ batch: 1000 })) if ((left -= jobs.length) === 0) break
+  await pushing
+  await own.drain()
+  await own.close()
+  jest.useRealTimers()
+}, 30_000)
+
 test('errors have codes', async () => {
   await expect(push({})).rejects.toMatchObject({ code: 'ERR_ZEROPIPE_INVALID_JOB' })
   await expect(pipe({ push: 'nowhere' }).push('x')).rejects.toMatchObject({ code: 'ERR_ZEROPIPE_INVALID_ENDPOINT' })

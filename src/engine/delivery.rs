@@ -22,8 +22,10 @@ pub struct Delivery {
     pub jobs: usize,
     /// who sent them;
     pub sources: Sources,
-    /// and when the first came.
+    /// when the first came;
     pub arrived: Instant,
+    /// and its place in the order in which jobs were dealt: that of the whole, and how many were cut off before it.
+    pub place: (u64, usize),
 }
 
 /// Where jobs come from.
@@ -96,12 +98,7 @@ impl Delivery {
     /// What one peer has sent.
     pub fn new(parcel: Parcel, peer: Arc<Peer>) -> Self {
         let Parcel { batch, at, row, jobs, arrived } = parcel;
-        Self { batch, at, jobs, sources: Sources::One(Source { peer, row }), arrived }
-    }
-
-    /// Its place in the order in which jobs came.
-    pub fn came_at(&self) -> (Instant, u64) {
-        (self.arrived, self.source(0).map_or(0, |source| source.row.number))
+        Self { batch, at, jobs, sources: Sources::One(Source { peer, row }), arrived, place: (0, 0) }
     }
 
     /// Where the job with that index among those that are left comes from.
@@ -141,8 +138,14 @@ impl Delivery {
             Sources::One(source) => Sources::One(source.behind(jobs)),
             Sources::Each(sources) => Sources::Each(sources.split_off(jobs)),
         };
-        let rest =
-            Self { batch, at: Place::default(), jobs: self.jobs - jobs, sources, arrived: self.arrived };
+        let rest = Self {
+            batch,
+            at: Place::default(),
+            jobs: self.jobs - jobs,
+            sources,
+            arrived: self.arrived,
+            place: (self.place.0, self.place.1 + jobs),
+        };
         self.jobs = jobs;
         Some(rest)
     }
@@ -174,6 +177,7 @@ impl Delivery {
             batch,
             sources: Sources::Each(sources),
             arrived: self.arrived,
+            place: self.place,
         });
         (kept, dropped)
     }

@@ -144,6 +144,7 @@ impl FairQueue {
             jobs,
             sources: Sources::Each(sources),
             arrived: oldest?,
+            place: (0, 0),
         })
     }
 }

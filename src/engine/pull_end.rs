@@ -221,15 +221,11 @@ impl PullEnd {
             let mut state = self.state.borrow_mut();
             while let Some((consumer, most)) = next_consumer(consumers) {
                 let returned = self.returned(&state, most);
-                let came_at = returned.as_ref().map(Delivery::came_at);
-                let Some(delivery) = returned.or_else(|| state.next_delivery(most, most_unread)) else {
-                    break;
-                };
+                let fresh = || state.next_delivery(most, most_unread).map(|delivery| port.stamp(delivery));
+                let Some(delivery) = returned.or_else(fresh) else { break };
                 // Not what belongs behind something that has been given back just now.
-                let is_next = || {
-                    let before = port.returned().front().map(Delivery::came_at);
-                    before.is_none_or(|before| came_at.is_some_and(|came_at| came_at <= before))
-                };
+                let place = delivery.place;
+                let is_next = || port.returned().front().is_none_or(|before| place <= before.place);
                 if let Err(refused) = consumer.give_if_wanted(is_next, delivery) {
                     port.put_back(vec![refused]);
                 }
@@ -311,6 +307,10 @@ impl PullEnd {
         let mut back = 0;
         for delivery in std::mem::take(&mut *returned) {
             let is_late = is_late(delivery.arrived);
+            if !is_late && returning.is_empty() {
+                returned.push_back(delivery);
+                continue;
+            }
             delivery.each(|source, _| {
                 if is_late && !is_among(&returning, source) {
                     returning.push(Arc::clone(&source.peer));
@@ -448,8 +448,8 @@ impl Sink for Jobs {
         };
         // Before anybody can settle them.
         count(port, &self.peer, jobs as u64);
-        let is_given =
-            self.consumer.give_if_wanted(is_first, Delivery::new(parcel, Arc::clone(&self.peer))).is_ok();
+        let delivery = port.stamp(Delivery::new(parcel, Arc::clone(&self.peer)));
+        let is_given = self.consumer.give_if_wanted(is_first, delivery).is_ok();
         if is_given {
             self.consumer.wake()
         } else {

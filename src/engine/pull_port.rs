@@ -29,6 +29,8 @@ pub struct PullPort {
     /// What was given back is being dealt.
     pub(super) is_dealing: AtomicBool,
     pub(super) is_closed: AtomicBool,
+    /// How many deliveries there have been.
+    dealt: AtomicU64,
     /// Somebody looks at what consumers settle: from the opening of the end until its last connection has ended.
     pub(super) is_running: AtomicBool,
     pub(super) received: AtomicU64,
@@ -159,11 +161,16 @@ impl PullPort {
         lost
     }
 
-    /// In the order in which they came: one that has just been refused by a consumer belongs behind what that gave back.
+    /// Gives jobs that are dealt for the first time their place in the order, which they keep whatever happens to them.
+    pub(super) fn stamp(&self, delivery: Delivery) -> Delivery {
+        Delivery { place: (self.dealt.fetch_add(1, Relaxed), 0), ..delivery }
+    }
+
+    /// In the order in which they were dealt: one that has just been refused by a consumer belongs behind what that gave back.
     pub(super) fn put_back(&self, deliveries: Vec<Delivery>) {
         let mut returned = self.returned();
         for delivery in deliveries {
-            let at = returned.partition_point(|other| other.came_at() <= delivery.came_at());
+            let at = returned.partition_point(|other| other.place <= delivery.place);
             returned.insert(at, delivery);
         }
     }

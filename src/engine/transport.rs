@@ -373,12 +373,9 @@ mod tests {
                 false
             }
         };
-        for (system, ipc, names) in [("linux", true, true), ("macos", true, false), ("windows", false, false)] {
-            assert_eq!(
-                (takes("ipc:///tmp/a", system), takes("ipc://@a", system)),
-                (ipc, names),
-                "{system}"
-            );
+        for (system, ipc, names) in [("linux", true, true), ("macos", true, false), ("windows", false, false)]
+        {
+            assert_eq!((takes("ipc:///tmp/a", system), takes("ipc://@a", system)), (ipc, names), "{system}");
             assert!(takes("tcp://*:1", system) && takes("inproc://a", system));
         }
     }
