@@ -40,6 +40,8 @@ export function install (...args) {
   })
 }
 
+/** After so many milliseconds a program hangs. */
+const LIMIT = 60_000
 let last = 0
 
 /** Runs a program with nothing on its PATH: what it says. It fails if the program does. */
@@ -48,6 +50,8 @@ export async function run (program, args, { cwd = project, env = {} } = {}) {
   try {
     return await promisify(execFile)(program, args, {
       cwd,
+      timeout: LIMIT,
+      killSignal: 'SIGKILL',
       env: { PATH: place, HOME: place, ZEROPIPE_ENDPOINT: endpoint, ZEROPIPE_REQUEST_ENDPOINT: `${endpoint}.requests`, ...env }
     })
   } catch (error) {
