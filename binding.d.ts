@@ -43,6 +43,8 @@ export declare class NativeConsumer {
   recall(): void
   /** Everything it has begun with is done. */
   finish(): void
+  /** The process ends: what it has begun with is its pushers' again when the connections are gone, and not before. */
+  abandon(): void
   /** It is over, and settled. */
   leave(): void
 }

@@ -198,5 +198,6 @@ test('a worker process that takes 2 s a job gets no more than it can do, another
   assert.equal(peer(pipe, 'slow').inFlight, 1)
   slow.tell(`go ${slow.begun[0].text}`)
   await pipe.drain()
+  await until(() => slow.finished.length === 1)
   assert.deepEqual([...slow.finished, ...fast.finished], numbers(200))
 })

@@ -101,7 +101,10 @@ function flushAll (exitCode) {
 
 /** Deno ends without 'exit' after an error that nobody catches. */
 function flushUncaught () {
-  if (process.listenerCount('uncaughtException') === 0) flushAll(1)
+  if (process.listenerCount('uncaughtException') > 0) return
+  flushAll(1)
+  // Then it unloads us, which would be a word for what is in hand; the end of the connection says it better. Not of a thread's: that stays.
+  if (require('node:worker_threads').isMainThread) for (const session of sessions) session.abandon()
 }
 
 module.exports = { watch, unwatch, patience: startPatience, patienceWithRequests }

@@ -181,6 +181,12 @@ class Session {
     for (const { unpacker } of this.eachUser()) unpacker?.release()
   }
 
+  /** What somebody has begun with stays unsettled for as long as its connection lives: the process ends. */
+  abandon () {
+    for (const unpacker of this.leaving) unpacker.abandon()
+    for (const { unpacker } of this.eachUser()) unpacker?.abandon()
+  }
+
   unwatchIfOver () {
     // Not at once: should the process end now, pushers are to be told before.
     if (this.isClosed && this.unsettled === 0) setTimeout(exit.unwatch, 1000, this).unref()

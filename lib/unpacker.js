@@ -124,6 +124,13 @@ class Unpacker {
     this.consumer.leave()
   }
 
+  /** Nobody will say what became of what was begun with. */
+  abandon () {
+    if (this.isLeft) return
+    this.isLeft = true
+    this.consumer.abandon()
+  }
+
   /** Takes the next slab; without one, and with somebody waiting, the engine wakes us when there is. */
   refill () {
     if (this.isLeft) return false

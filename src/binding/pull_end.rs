@@ -224,6 +224,12 @@ impl NativeConsumer {
         self.place.port().finish(&self.place.consumer);
     }
 
+    /// The process ends: what it has begun with is its pushers' again when the connections are gone, and not before.
+    #[napi(catch_unwind)]
+    pub fn abandon(&self) {
+        self.place.is_left.store(true, SeqCst);
+    }
+
     /// It is over, and settled.
     #[napi(catch_unwind)]
     pub fn leave(&mut self, env: Env) -> Result<()> {
