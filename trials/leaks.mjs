@@ -26,5 +26,6 @@ function judge (what, [, before, ...others]) {
   console.log(`${what}, round after round: ${[before, ...others].map(({ memory }) => `${(memory / MB).toFixed(0)} MB`).join(', ')}; ` +
     `${after.descriptors} descriptors (${before.descriptors}), ${after.handles} handles (${before.handles}), ${after.threads} threads (${before.threads}); ${after.jobs} jobs`)
   hold(least - before.memory < SLACK, 'memory grows')
-  for (const name of ['descriptors', 'handles', 'threads']) hold(after[name] <= before[name], `${name} grow from ${before[name]} to ${after[name]}`)
+  // The second descriptor of a connection that a thread reads by itself comes and goes; what leaks does so at every round.
+  for (const name of ['descriptors', 'handles', 'threads']) hold(after[name] - before[name] < others.length / 2, `${name} grow from ${before[name]} to ${after[name]}`)
 }
