@@ -73,7 +73,7 @@ test('a thousand replies to one request are one reply', { timeout }, async t => 
   assert.deepEqual({ done, inFlight, queued }, { done: 20, inFlight: 0, queued: 0 })
 })
 
-test('requests that are given up leave nothing behind, two hundred thousand of them', { timeout }, async t => {
+test('requests that are given up leave nothing behind, hundreds of thousands of them', { timeout }, async t => {
   const { pipe, address } = await requester(t)
   const worker = await dialPlainWorker(t, address)
   const giveUp = async () => {
@@ -87,8 +87,9 @@ test('requests that are given up leave nothing behind, two hundred thousand of t
   }
   for (let round = 0; round < 60; round++) await giveUp()
   const staysWithin = await growth()
-  for (let round = 0; round < 140; round++) await giveUp()
-  await staysWithin(60)
+  for (let round = 0; round < 300; round++) await giveUp()
+  // A young generation of newer Nodes keeps up to 100 MiB once it has grown; what leaks is 300 MiB by now.
+  await staysWithin(150)
   const { queued, queuedBytes, inFlight } = pipe.stats().request
   assert.deepEqual({ queued, queuedBytes, inFlight }, { queued: 0, queuedBytes: 0, inFlight: 0 })
 })
