@@ -5,7 +5,7 @@ import { cpSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+export const root = fileURLToPath(new URL('..', import.meta.url))
 /** The file of the engine that was built here. */
 export const [binary, ...others] = readdirSync(root).filter(name => name.endsWith('.node'))
 assert.ok(binary !== undefined && others.length === 0, 'there must be one binary: npm run build')

@@ -4,8 +4,8 @@ import { copyFileSync, cpSync, lstatSync, readFileSync, readdirSync } from 'node
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { runtimes, tool } from './install.mjs'
-import { platform } from './pack.mjs'
-import { install, output, packed, place, project, remove, root, run, write } from './project.mjs'
+import { platform, root } from './pack.mjs'
+import { install, output, packed, place, project, remove, run, write } from './project.mjs'
 
 after(remove)
 

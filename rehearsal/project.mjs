@@ -4,11 +4,9 @@ import { execFile, execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { pack } from './pack.mjs'
+import { pack, root } from './pack.mjs'
 
-export const root = fileURLToPath(new URL('..', import.meta.url))
 /** The folder of all that is made here. */
 export const place = mkdtempSync(join(tmpdir(), 'zeropipe-package-'))
 export const remove = () => rmSync(place, { recursive: true, force: true })

@@ -6,11 +6,9 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { runtimes, tool } from './install.mjs'
-import { binary, platform } from './pack.mjs'
+import { binary, platform, root } from './pack.mjs'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const place = mkdtempSync(join(tmpdir(), 'zeropipe-release-'))
 const clone = join(place, 'clone')
 const REPOSITORY = 'https://example.org/zeropipe/zeropipe'

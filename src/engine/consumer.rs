@@ -208,7 +208,7 @@ impl Consumer {
         let mut tray = self.tray();
         tray.mood = Mood::Away;
         tray.settle_in_order(self);
-        tray.unstarted(self).into_iter().chain(std::mem::take(&mut tray.ready)).collect()
+        tray.take_away(self)
     }
 
     /// What it has before it and has not begun with. Until [`Consumer::recalled`] it is given nothing: that would come before this.
@@ -216,7 +216,7 @@ impl Consumer {
         let mut tray = self.tray();
         // It may have come for more since it was called back.
         tray.is_called_back = true;
-        tray.unstarted(self).into_iter().chain(std::mem::take(&mut tray.ready)).collect()
+        tray.take_away(self)
     }
 
     /// What was called back is back.
@@ -532,7 +532,12 @@ impl Tray {
         self.ready.drain(..).collect()
     }
 
-    /// Takes back what was not begun with.
+    /// Takes away all that it has before it and has not begun with, in order.
+    fn take_away(&mut self, consumer: &Consumer) -> Vec<Delivery> {
+        self.unstarted(consumer).into_iter().chain(std::mem::take(&mut self.ready)).collect()
+    }
+
+    /// Takes back what it has in hand and has not begun with.
     fn unstarted(&mut self, consumer: &Consumer) -> Option<Delivery> {
         let left = (self.taken - self.begun(consumer)) as usize;
         let last = self.hand.back_mut().filter(|_| left > 0)?;
