@@ -106,7 +106,7 @@ for (const [name, place] of Object.entries(PLACES)) {
 test('a requester that is killed in the middle: the replier serves others', limit, async t => {
   const { pipe: far, address } = await replier(t)
   far.reply(echo)
-  for (let round = 0; round < 4; round++) {
+  for (let round = 0; round < 2; round++) {
     const asking = worker(t, address, `
       for (let i = 0; ; i++) {
         if (String((await request(i))[0]) !== String(i)) say('wrong')
@@ -134,7 +134,7 @@ for (const [how, text] of [
   test(`a process that ${how} right after its last reply ends with 0, and says nothing`, limit, async t => {
     const { pipe: far, address } = await replier(t)
     far.reply(echo)
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 2; round++) {
       const { ended } = program(t, `
         import { pipe } from 'zeropipe'
         const { request, close } = pipe({ request: ${JSON.stringify(address)} })
@@ -149,7 +149,7 @@ for (const [how, text] of [
 }
 
 test('a replier process that closes after its last reply ends by itself', limit, async t => {
-  for (let round = 0; round < 4; round++) {
+  for (let round = 0; round < 2; round++) {
     const { near, far } = await withProcess(t, "if (text === 'close') close()")
     await ask(near)
     assert.deepEqual(texts([await near.request('close')]), ['close'])
@@ -162,43 +162,41 @@ test('a replier process that closes after its last reply ends by itself', limit,
 // Threads.
 
 test('threads that share the default pipe ask in turn and together', limit, async t => {
-  for (let round = 0; round < 2; round++) {
-    const { ended } = program(t, `
-      import { Worker, isMainThread, workerData } from 'node:worker_threads'
-      import { fileURLToPath } from 'node:url'
-      import { request, reply, close } from 'zeropipe'
-      const ask = async (who, count) => {
-        for (let i = 0; i < count; i++) {
-          const [text] = await request(who + ' ' + i)
-          if (String(text) !== who + ' ' + i) throw new Error('wrong: ' + text)
-        }
+  const { ended } = program(t, `
+    import { Worker, isMainThread, workerData } from 'node:worker_threads'
+    import { fileURLToPath } from 'node:url'
+    import { request, reply, close } from 'zeropipe'
+    const ask = async (who, count) => {
+      for (let i = 0; i < count; i++) {
+        const [text] = await request(who + ' ' + i)
+        if (String(text) !== who + ' ' + i) throw new Error('wrong: ' + text)
       }
-      if (isMainThread) {
-        reply(job => job)
+    }
+    if (isMainThread) {
+      reply(job => job)
+      await ask('main', 300)
+      for (let round = 0; round < 4; round++) {
+        const threads = [1, 2, 3].map(who => new Worker(fileURLToPath(import.meta.url), { workerData: { who } }))
+        const ends = threads.map(thread => new Promise((resolve, reject) => { thread.on('exit', resolve); thread.on('error', reject) }))
         await ask('main', 300)
-        for (let round = 0; round < 4; round++) {
-          const threads = [1, 2, 3].map(who => new Worker(fileURLToPath(import.meta.url), { workerData: { who } }))
-          const ends = threads.map(thread => new Promise((resolve, reject) => { thread.on('exit', resolve); thread.on('error', reject) }))
-          await ask('main', 300)
-          for (const code of await Promise.all(ends)) if (code !== 0) throw new Error('ended with ' + code)
-          await ask('main', 300)
-        }
-        await close()
-        console.log('done')
-      } else {
-        await ask(workerData.who, 200)
+        for (const code of await Promise.all(ends)) if (code !== 0) throw new Error('ended with ' + code)
+        await ask('main', 300)
       }
-    `, { env: { ZEROPIPE_ENDPOINT: ipcPlace(), ZEROPIPE_REQUEST_ENDPOINT: ipcPlace() } })
-    const { code, signal, stdout, stderr } = await ended
-    assert.deepEqual({ code, signal, stdout, stderr }, { code: 0, signal: null, stdout: 'done\n', stderr: '' })
-  }
+      await close()
+      console.log('done')
+    } else {
+      await ask(workerData.who, 200)
+    }
+  `, { env: { ZEROPIPE_ENDPOINT: ipcPlace(), ZEROPIPE_REQUEST_ENDPOINT: ipcPlace() } })
+  const { code, signal, stdout, stderr } = await ended
+  assert.deepEqual({ code, signal, stdout, stderr }, { code: 0, signal: null, stdout: 'done\n', stderr: '' })
 })
 
 for (const [what, makeIt] of [
   ['with a pipe of their own', address => `const { request } = require('zeropipe').pipe({ request: ${address} })`],
   ['with the default pipe', () => "const { request } = require('zeropipe')"]
 ]) {
-  test(`twenty threads that are ended in the middle of their requests, ${what}: the process goes on and ends with 0`, { timeout: 120_000 }, async t => {
+  test(`ten threads that are ended in the middle of their requests, ${what}: the process goes on and ends with 0`, { timeout: 120_000 }, async t => {
     const { pipe: far, address } = await replier(t)
     far.reply(echo)
     const text = makeIt(JSON.stringify(address)).replace("'zeropipe'", JSON.stringify(index))
@@ -216,13 +214,13 @@ for (const [what, makeIt] of [
         })()
       `)}
       const own = pipe({ request: ${JSON.stringify(address)} })
-      for (let round = 0; round < 20; round++) {
+      for (let round = 0; round < 10; round++) {
         const thread = new Worker(text, { eval: true })
         const said = await new Promise((resolve, reject) => { thread.once('message', resolve); thread.once('error', reject) })
         if (said !== 'warm') throw new Error(said)
         for (let turn = round % 7; turn > 0; turn--) await new Promise(resolve => setImmediate(resolve))
         await thread.terminate()
-        for (const ask of [own.request, ...round % 10 === 0 ? [request] : []]) {
+        for (const ask of [own.request, ...round % 5 === 0 ? [request] : []]) {
           for (let i = 0; i < 30; i++) if (String((await ask(i))[0]) !== String(i)) throw new Error('wrong')
         }
       }
@@ -236,7 +234,7 @@ for (const [what, makeIt] of [
   })
 }
 
-test('fifteen threads that reply and are ended in the middle: every request is answered', { timeout: 120_000 }, async t => {
+test('eight threads that reply and are ended in the middle: every request is answered', { timeout: 120_000 }, async t => {
   const { pipe: near, address } = await requester(t)
   const { ended } = program(t, `
     import { Worker } from 'node:worker_threads'
@@ -249,7 +247,7 @@ test('fifteen threads that reply and are ended in the middle: every request is a
         return job
       })
     `)}
-    for (let round = 0; round < 15; round++) {
+    for (let round = 0; round < 8; round++) {
       const thread = new Worker(text, { eval: true })
       await new Promise((resolve, reject) => { thread.once('message', resolve); thread.once('error', reject) })
       await thread.terminate()
@@ -290,7 +288,7 @@ test('a thread whose pull loop is ended in the middle of a ping-pong: every job 
         }
       })()
     `)}
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 4; round++) {
       const thread = new Worker(text, { eval: true })
       let count = 0
       await new Promise((resolve, reject) => {
@@ -359,7 +357,7 @@ test('threads that end themselves in a handler, and in a reply: others go on', {
         process.exit()
       })()
     `)}
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < 6; round++) {
       await once(new Worker(replier, { eval: true }), 'exit')
       await once(new Worker(requester, { eval: true, workerData: back.stats().reply.bound[0] }), 'exit')
     }
@@ -437,7 +435,7 @@ test('a requester that is stopped for longer than the heartbeat timeout, and con
 
 test('a handler that ends its process in the middle: another answers, at attempt 2', limit, async t => {
   const { pipe: near, address } = await requester(t)
-  for (let round = 0; round < 4; round++) {
+  for (let round = 0; round < 2; round++) {
     const first = worker(t, address, "await reply((job, { attempt }) => { if (String(job[0]) === 'exit' && attempt === 1) process.exit(0); return [job[0], attempt] })", {}, 'reply')
     for (let count = 0; count < WARM; count++) assert.equal(String((await near.request(count))[0]), String(count))
     const asked = near.request('exit')
@@ -448,7 +446,7 @@ test('a handler that ends its process in the middle: another answers, at attempt
     second.child.kill('SIGKILL')
     await second.ended
   }
-  await isSettled(near, 4 * (WARM + 1))
+  await isSettled(near, 2 * (WARM + 1))
 })
 
 const standstill = (main, other) => `

@@ -51,7 +51,7 @@ for (const [name, place] of Object.entries(PLACES)) {
     let before = open(t, { reply: { connect: address } })
     before.reply(echo)
     await ask(near)
-    for (let round = 0; round < 15; round++) {
+    for (let round = 0; round < 8; round++) {
       const next = open(t, { reply: { connect: address } })
       const closed = before.close()
       next.reply(echo)
@@ -59,7 +59,7 @@ for (const [name, place] of Object.entries(PLACES)) {
       await closed
       before = next
     }
-    await isSettled(near, 16 * WARM)
+    await isSettled(near, 9 * WARM)
   })
 
   test(`a second requester comes and goes again and again, and everybody gets his own replies (${name})`, limit, async t => {
@@ -93,7 +93,7 @@ for (const [name, place] of Object.entries(PLACES)) {
     for (const concurrency of [1, 2, 64]) {
       const { near } = await pair(t, echo, { place: place(), concurrency })
       let done = 0
-      for (let round = 0; round < 3; round++) {
+      for (let round = 0; round < 2; round++) {
         for (let many = 1; many <= 64; many *= 2) {
           const asked = Array.from({ length: many }, () => ask(near, Math.ceil(200 / many)))
           await Promise.all(asked)
@@ -113,7 +113,7 @@ for (const [name, place] of Object.entries(PLACES)) {
     const large = [randomBytes(200 << 10), randomBytes(3), randomBytes(70_000)]
     const middle = [randomBytes(16_384), randomBytes(8_200)]
     let done = WARM
-    for (let round = 0; round < 40; round++) {
+    for (let round = 0; round < 20; round++) {
       for (const body of [large, middle]) assert.deepEqual(await near.request(body), body)
       await ask(near, 12)
       const small = Array.from({ length: 5 }, () => ask(near, 5))
@@ -190,7 +190,7 @@ test('requests that are aborted between others are not counted, and their replie
   }, { concurrency: 4 })
   await ask(near)
   let [done, aborted] = [WARM, 0]
-  for (let round = 0; round < 300; round++) {
+  for (let round = 0; round < 150; round++) {
     const leaving = new AbortController()
     const given = near.request('aborted', { signal: leaving.signal }).then(() => { done++ }, () => { aborted++ })
     const asked = ask(near, 1)
@@ -201,7 +201,7 @@ test('requests that are aborted between others are not counted, and their replie
     await ask(near, 3)
     done += 3
   }
-  assert.equal(done + aborted, WARM + 5 * 300)
+  assert.equal(done + aborted, WARM + 5 * 150)
   await until(() => near.stats().request.inFlight === 0)
   // A reply that crosses an abort may have been counted.
   const { done: counted, queued } = near.stats().request
@@ -266,7 +266,7 @@ test('close() of the replier in the middle: what it has begun with is answered, 
   const { pipe: near, address } = await requester(t)
   let far = open(t, { reply: { connect: address } })
   far.reply(echo)
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 12; round++) {
     await ask(near, 100)
     const asked = Array.from({ length: 1 + round % 4 }, () => ask(near, 30))
     for (let turn = round % 7; turn > 0; turn--) await setImmediate()
@@ -276,7 +276,7 @@ test('close() of the replier in the middle: what it has begun with is answered, 
     await Promise.all(asked)
     await closed
   }
-  await isSettled(near, 20 * 100 + 5 * 30 * (1 + 2 + 3 + 4))
+  await isSettled(near, 12 * 100 + 3 * 30 * (1 + 2 + 3 + 4))
 })
 
 test('drain() right after a job resolves, again and again', limit, async t => {
@@ -340,15 +340,15 @@ for (const [name, place] of Object.entries(PLACES)) {
         for await (const [text] of far.pull()) {
           got.push(Number(text))
           waiter.open()
-          if (++count === stop || got.length === 6000) break
+          if (++count === stop || got.length === 3000) break
         }
-        if (got.length === 6000) isOver = true
+        if (got.length === 3000) isOver = true
       }
     })()
     let next = 0
-    while (next < 6000) {
+    while (next < 3000) {
       // One after the other, and now and then a few at once.
-      const few = Math.min(next % 100 < 50 ? 1 : 1 + next % 9, 6000 - next)
+      const few = Math.min(next % 100 < 50 ? 1 : 1 + next % 9, 3000 - next)
       for (let count = few; count > 0; count--) await near.push(next++)
       while (got.length < next) {
         waiter = gate()
@@ -356,10 +356,10 @@ for (const [name, place] of Object.entries(PLACES)) {
       }
     }
     await looping
-    assert.deepEqual(got, numbers(6000).map(Number))
+    assert.deepEqual(got, numbers(3000).map(Number))
     await near.drain()
     const { queued, inFlight, done } = near.stats().push
-    assert.deepEqual({ queued, inFlight, done }, { queued: 0, inFlight: 0, done: 6000 })
+    assert.deepEqual({ queued, inFlight, done }, { queued: 0, inFlight: 0, done: 3000 })
   })
 
   test(`bursts of 10,000 jobs in the middle of a ping-pong come in order (${name})`, limit, async t => {
@@ -379,7 +379,7 @@ for (const [name, place] of Object.entries(PLACES)) {
       for (; count > 0; count--) await near.push(next++)
       await goal.reached.passed
     }
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 2; round++) {
       for (let one = 0; one < 150; one++) await send(1)
       await send(10_000)
       for (let one = 0; one < 150; one++) await send(1)
@@ -423,7 +423,7 @@ test('a loop whose pusher restarts in the middle misses nothing', limit, async t
   const { pipe: far, address } = await puller(t)
   const got = []
   ;(async () => { for await (const [text] of far.pull()) got.push(String(text)) })()
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 3; round++) {
     const pushing = worker(t, address, `
       for (let i = 0; i < 400; i++) {
         await push('${round}-' + i)
@@ -466,7 +466,7 @@ test('close({ linger: 0 }) right after the last reply gives nothing up', limit, 
   const listener = warning => warnings.push(warning)
   process.on('warning', listener)
   t.after(() => process.off('warning', listener))
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 30; round++) {
     const near = open(t, { request: address })
     await ask(near, 60 + round)
     await near.close({ linger: 0 })
@@ -582,5 +582,3 @@ test('a slow loop body: what waits before it is given back and comes again in or
   await near.drain()
   assert.deepEqual(got, numbers(next).map(Number))
 })
-
-/** A program whose main thread stands still until its other thread is done: `main` before that, `other` meanwhile. */

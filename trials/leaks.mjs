@@ -9,7 +9,7 @@ const SLACK = 16 * MB
 export async function run (short) {
   const pipes = short ? 200 : 1_000
   const milliseconds = short ? 1_000 : 60_000
-  for (const [what, action, rounds, each] of [[`${pipes} pipes`, 'open', 5, pipes], ['full speed', 'run', 10, milliseconds]]) {
+  for (const [what, action, rounds, each] of [[`${pipes} pipes`, 'open', 5, pipes], ['full speed', 'run', short ? 5 : 10, milliseconds]]) {
     const { ended, child } = start('steady-process', action, rounds, each)
     const samples = []
     child.on('message', sample => samples.push(sample))

@@ -35,3 +35,19 @@ export async function growth () {
     assert.ok(grown < limit, `grew by ${grown} MiB`)
   }
 }
+
+/**
+ * Does the work again and again until the process grows by less than so many MiB meanwhile, and fails if it never does. What leaks is lost each
+ * time; what a runtime keeps for its own heap (newer Nodes 100 MiB for young objects alone) it takes a few times at most.
+ */
+export async function growsNoMore (limit, work) {
+  const grown = []
+  for (let before = await resident(); grown.length < 10;) {
+    await work()
+    const now = await resident()
+    if (now - before < limit * MiB) return
+    grown.push(Math.round((now - before) / MiB))
+    before = now
+  }
+  assert.fail(`grew each time: by ${grown.join(', ')} MiB`)
+}
