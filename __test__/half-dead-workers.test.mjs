@@ -130,7 +130,10 @@ for (const [what, body] of [['hangs', 'block(1e9)'], ['waits for ever', 'await n
     assert.deepEqual(other.begun.find(({ text }) => text === '3'), { ...hung.begun[3], attempt: 2 })
     // Its connection is as good as ever.
     assert.equal(pipe.stats().push.peers.length, 2)
-    assert.deepEqual([pipe.stats().push.done, pipe.stats().push.redelivered], [10, 1])
+    // A thread that hangs keeps what had crossed to it, which nobody can have back: that was taken from it as well.
+    const taken = other.begun.filter(({ attempt }) => attempt === 2)
+    assert.ok(taken.length === 1 || what === 'hangs' && taken.length < 7)
+    assert.deepEqual([pipe.stats().push.done, pipe.stats().push.redelivered], [10, taken.length])
   })
 }
 

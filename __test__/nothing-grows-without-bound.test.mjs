@@ -77,10 +77,10 @@ test('PINGs from a peer that never reads the answers fill no memory', { timeout 
     const peer = await dial(t, address)
     await peer.handshake(type)
     peer.stall()
-    const pings = Buffer.concat(Array(1000).fill(ping(0, 'sixteen bytes ok')))
-    for (let i = 0; i < 2000; i++) await peer.flush(pings)
+    const pings = Buffer.concat(Array(10_000).fill(ping(0, 'sixteen bytes ok')))
+    for (let i = 0; i < 100; i++) await peer.flush(pings)
     const staysWithin = await growth()
-    for (let i = 0; i < 4000; i++) await peer.flush(pings) // 100 MB
+    for (let i = 0; i < 400; i++) await peer.flush(pings) // 100 MB
     await staysWithin(50)
     const good = await dial(t, address)
     await good.handshake(type)

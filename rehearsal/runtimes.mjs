@@ -24,20 +24,21 @@ function run ({ program, test }, file) {
   })
 }
 
-let failed = 0
-for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(runtimes)) {
-  const left = [...files]
-  const broken = []
-  const work = async () => {
-    for (let file; (file = left.shift()) !== undefined;) {
-      const { output, end } = await run(runtimes[name], file)
-      if (end === 0) continue
-      broken.push(basename(file))
-      console.log(`\n== ${name}: ${file} ended with ${end}\n${output}`)
-    }
+const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(runtimes)
+const left = names.flatMap(name => files.map(file => ({ name, file })))
+const broken = []
+async function work () {
+  for (let next; (next = left.shift()) !== undefined;) {
+    const { name, file } = next
+    const { output, end } = await run(runtimes[name], file)
+    if (end === 0) continue
+    broken.push(next)
+    console.log(`\n== ${name}: ${file} ended with ${end}\n${output}`)
   }
-  await Promise.all(Array.from({ length: AT_A_TIME }, work))
-  console.log(`${name}: ${files.length - broken.length} files passed, ${broken.length} failed ${broken.join(' ')}`)
-  failed += broken.length
 }
-process.exitCode = failed > 0 ? 1 : 0
+await Promise.all(Array.from({ length: AT_A_TIME }, work))
+for (const name of names) {
+  const failed = broken.filter(one => one.name === name).map(({ file }) => basename(file))
+  console.log(`${name}: ${files.length - failed.length} files passed, ${failed.length} failed ${failed.join(' ')}`)
+}
+process.exitCode = broken.length > 0 ? 1 : 0
