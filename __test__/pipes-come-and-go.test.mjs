@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ipcPlace } from './helpers/place.mjs'
 import { program } from './helpers/program.mjs'
-import { exposesCollector, isNode } from './helpers/runtime.mjs'
+import { exposesCollector } from './helpers/runtime.mjs'
 
 const timeout = 120_000
 
@@ -121,7 +121,7 @@ test('a module that is loaded again and again, as test runners do, shares one de
   assert.deepEqual(said, ['false from the first'])
 })
 
-test('a module loads beside itself in contexts of their own', { timeout, skip: !isNode }, async t => {
+test('a module loads beside itself in contexts of their own', { timeout }, async t => {
   const said = await output(t, `
     const { createRequire } = require('node:module')
     const vm = require('node:vm')
@@ -175,7 +175,7 @@ test('a loop is ended by await using, too', { timeout, skip: !hasUsing() }, asyn
   assert.deepEqual(said, ['0', '1', '2'])
 })
 
-test('pipes that were never used, and pipes that were closed, are garbage', { timeout, skip: !isNode }, async t => {
+test('pipes that were never used, and pipes that were closed, are garbage', { timeout }, async t => {
   const said = await output(t, `
     import { setTimeout as sleep } from 'node:timers/promises'
     import { pipe } from 'zeropipe'
@@ -199,7 +199,7 @@ test('pipes that were never used, and pipes that were closed, are garbage', { ti
   assert.deepEqual(said, ['0'])
 })
 
-test('a pipe that is open and that nobody holds any more delivers what it was given', { timeout, skip: !isNode }, async t => {
+test('a pipe that is open and that nobody holds any more delivers what it was given', { timeout }, async t => {
   const said = await output(t, `
     import { pipe } from 'zeropipe'
     const puller = pipe({ pull: { bind: 'tcp://127.0.0.1:*' } })
