@@ -49,7 +49,7 @@ class Loop {
     if (this.unpacker !== null) {
       // Whoever asks for the next job is done with those before it.
       this.unpacker.settle()
-      const job = this.unpacker.next()
+      const job = this.unpacker.next(this.unpacker.slots)
       if (job !== undefined) {
         const result = { value: this.shape(this.unpacker, job), done: false }
         return isDue() ? nextTurn().then(() => result) : Promise.resolve(result)

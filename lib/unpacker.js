@@ -31,14 +31,16 @@ class Unpacker {
     this.takers = []
     /** How many jobs could be begun with at once by those who wait; a pool sets it. */
     this.slots = 0
+    /** The engine knows that somebody waits, or is about to, and wakes us when there is a job. */
+    this.isAwaited = false
     this.isLeft = false
     /** How often the engine was asked for jobs. */
     this.crossings = 0
   }
 
-  /** The next job, or undefined: there is none, or others wait who come first. */
-  next () {
-    return this.takers.length === 0 ? this.slice() : undefined
+  /** The next job, or undefined: there is none, or others wait who come first. Then whoever asks for some `slots` is about to wait. */
+  next (slots = 0) {
+    return this.takers.length === 0 ? this.slice(slots) : undefined
   }
 
   /** Whether `next` would answer without a crossing. */
@@ -47,8 +49,8 @@ class Unpacker {
   }
 
   /** Slices the next job off the slab, or off the next one. */
-  slice () {
-    if (this.slicer.isEmpty() && !this.refill()) return undefined
+  slice (slots) {
+    if (this.slicer.isEmpty() && !this.refill(slots)) return undefined
     this.words[BEGUN] = ++this.begun
     return this.slicer.slice()
   }
@@ -84,19 +86,22 @@ class Unpacker {
   /** `take` is called with a job as soon as there is one. */
   wait (take) {
     this.takers.push(take)
-    this.serve()
+    if (!this.isAwaited || this.takers.length > 1) this.serve()
   }
 
   /** Takes back a `wait`. */
   unwait (take) {
     const index = this.takers.indexOf(take)
     if (index >= 0) this.takers.splice(index, 1)
+    this.isAwaited = false
   }
 
   /** Gives jobs to those who wait. */
   serve () {
+    // Perhaps it has woken us.
+    this.isAwaited = false
     while (this.takers.length > 0) {
-      const job = this.slice()
+      const job = this.slice(Math.max(this.slots, this.takers.length))
       if (job === undefined) return
       this.takers.shift()(job)
     }
@@ -131,12 +136,13 @@ class Unpacker {
     this.consumer.abandon()
   }
 
-  /** Takes the next slab; without one, and with somebody waiting, the engine wakes us when there is. */
-  refill () {
+  /** Takes the next slab; without one, and with some `slots` free, the engine wakes us when there is. */
+  refill (slots) {
     if (this.isLeft) return false
     this.crossings++
-    const lent = this.consumer.take(this.takers.length > 0 ? Math.max(this.slots, this.takers.length) : 0)
-    if (!this.slicer.load(lent)) return false
+    const isLoaded = this.slicer.load(this.consumer.take(slots))
+    this.isAwaited = !isLoaded && slots > 0
+    if (!isLoaded) return false
     // The jobs may go on a row that has begun with those before.
     if (!this.slicer.flag) this.source = null
     return true
