@@ -319,6 +319,11 @@ impl Consumer {
         matches!(self.tray().mood, Mood::Waiting(_))
     }
 
+    /// Whether it is done with all that it has taken: it has to take more before it makes progress.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.tray().hand.is_empty()
+    }
+
     /// Whether it can be given more, and how many at a time at most: what has crossed to a thread that is busy can't be had
     /// back.
     pub(super) fn wants(&self) -> Option<usize> {
@@ -422,6 +427,7 @@ impl Tray {
         let ahead = consumer.prefetch.unwrap_or_else(|| self.pace.within(AHEAD));
         let most = match self.mood {
             Mood::Away => 0,
+            Mood::Waiting(slots) if consumer.prefetch.is_none() => ahead + u64::from(slots),
             Mood::Waiting(slots) => ahead.max(slots.into()),
             Mood::Busy(_) if self.is_called_back => 0,
             Mood::Busy(slots) => {

@@ -31,6 +31,9 @@ const WORTH_WAITING: RangeInclusive<usize> = 32..=1024;
 /// So many peers have shares that are small beside all that may be in flight.
 const MANY: usize = 32;
 
+/// The part of what may wait that may be in flight toward each peer, however many there are.
+const PART_OF_EACH: usize = 100;
+
 impl Books {
     /// The links that were given something.
     pub(super) fn deal(&mut self) -> Vec<Rc<Link>> {
@@ -78,14 +81,23 @@ impl Books {
             if link.outbox.borrow().unwritten() == 0 {
                 touched.push(Rc::clone(&link));
             }
-            // In turn, but while there is plenty, several at a time.
-            let plenty = self.queue.jobs() / (8 * (self.round.len() + 1));
             let is_alone = self.round.is_empty() && held.is_empty() && !passed_over;
-            let most = if is_alone { usize::MAX } else { plenty.clamp(1, MOST_AT_A_TIME) };
+            let most = if is_alone { usize::MAX } else { self.turn_of(&link) };
             self.send(&link, most);
             self.round.push_back(link);
         }
         held.into_iter().rev().for_each(|link| self.round.push_front(link));
+    }
+
+    /// How many jobs a peer is given in its turn: one, but while there is plenty, several.
+    fn turn_of(&self, link: &Link) -> usize {
+        let plenty = self.queue.jobs() / (8 * (self.round.len() + 1));
+        // Each of many costs the less the more it is given at a time. While they have plenty on average nobody lacks jobs for that,
+        // and a quarter of its credit keeps a peer busy for some 5 ms.
+        let peers = self.links.len();
+        let has_each = peers >= MANY && self.port().in_flight() >= 16 * peers;
+        let worth = if has_each { (link.flight.borrow().credit() / 4) as usize } else { 0 };
+        plenty.max(worth.min(self.most_in_flight() / peers / 2)).clamp(1, MOST_AT_A_TIME)
     }
 
     /// Jobs that may only travel alone go to peers that have nothing; if there are too few of those, others are emptied.
@@ -159,10 +171,10 @@ impl Books {
         if let Some(mark) = mark {
             outbox.put_command(command::job(mark, self.instance));
         }
-        let (max_jobs, max_cost) = (self.pipe.config.max_waiting_jobs, self.pipe.config.max_waiting_bytes);
+        let max_cost = self.pipe.config.max_waiting_bytes;
         let most = most
             .min(if is_again { 1 } else { usize::MAX })
-            .min(max_jobs.saturating_sub(self.port().in_flight()))
+            .min(self.most_in_flight().saturating_sub(self.port().in_flight()))
             .max(1);
         let most_cost =
             (max_cost.saturating_sub(self.port().in_flight_cost()) as u64).min(flight.credit_cost()) as usize;
@@ -192,11 +204,17 @@ impl Books {
         wants(link) && (!link.is_flow() || !self.is_full())
     }
 
+    /// How many jobs may be in flight: as many as may wait, and with many peers more.
+    fn most_in_flight(&self) -> usize {
+        let max_jobs = self.pipe.config.max_waiting_jobs;
+        max_jobs.max(max_jobs.saturating_mul(self.links.len()) / PART_OF_EACH)
+    }
+
     /// Whether as much is in flight as may be.
     pub(super) fn is_full(&self) -> bool {
-        let config = &self.pipe.config;
         let port = self.port();
-        port.in_flight() >= config.max_waiting_jobs || port.in_flight_cost() >= config.max_waiting_bytes
+        port.in_flight() >= self.most_in_flight()
+            || port.in_flight_cost() >= self.pipe.config.max_waiting_bytes
     }
 
     /// Whether a peer, one of many, has half of its share of what may be in flight, while half of all that is. It is listed again
@@ -205,7 +223,7 @@ impl Books {
         if !self.is_patient || self.links.len() < MANY {
             return false;
         }
-        let half = self.pipe.config.max_waiting_jobs / 2;
+        let half = self.most_in_flight() / 2;
         let enough = half / self.links.len();
         WORTH_WAITING.contains(&enough)
             && link.flight.borrow().jobs() >= enough

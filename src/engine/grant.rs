@@ -10,6 +10,9 @@ const TIMES_EAGER: u32 = 64;
 /// A pusher that sends nothing for so long may be waiting.
 const SILENCE: Duration = Duration::from_millis(1);
 
+/// One that was waiting has sent the next job within a round trip and so long, unless that is large.
+const ANSWER: Duration = Duration::from_millis(5);
+
 /// The books of one flow link, on the side of the pull end; all counts are from the start of the link.
 #[derive(Debug, Default)]
 pub struct Grant {
@@ -27,6 +30,10 @@ pub struct Grant {
     since: Option<Instant>,
     /// How many more times to tell at once, because the pusher seems to wait for that.
     eager: u32,
+    /// When it was told at once last, if nothing has come since.
+    told_at: Option<Instant>,
+    /// How many more times its silence means nothing: it did not wait for us.
+    spared: u32,
     /// Jobs that came lately, the latest counting most: who sends more is granted more.
     pub recent: f64,
 }
@@ -53,26 +60,38 @@ impl Grant {
         received <= self.highest && (received == 0 || cost_before_last < self.highest_cost)
     }
 
-    /// So many jobs have come by now.
-    pub fn notice(&mut self, received: u64, now: Instant) {
-        if self.came != received || self.since.is_none() {
-            (self.came, self.since) = (received, Some(now));
+    /// So many jobs have come by now, from a pusher that is so far away. One that takes longer to go on after it was told at once has
+    /// waited for something else, and only pays for being told so often.
+    pub fn notice(&mut self, received: u64, now: Instant, round_trip: Duration) {
+        if self.came == received && self.since.is_some() {
+            return;
+        }
+        (self.came, self.since) = (received, Some(now));
+        if self.told_at.take().is_some_and(|told| told + round_trip + ANSWER < now) {
+            (self.eager, self.spared) = (0, TIMES_EAGER);
         }
     }
 
     /// It is waited for, and has not been told all there is. It may send nothing more before it hears of that, for reasons of its own:
     /// if nothing has come for long, it is told at once from now on.
     pub fn suspect(&mut self, now: Instant) {
-        if self.since.is_some_and(|since| since + SILENCE <= now) {
+        if self.since.is_none_or(|since| now < since + SILENCE) {
+            return;
+        }
+        if self.spared == 0 {
             self.eager = TIMES_EAGER;
         }
+        self.spared = self.spared.saturating_sub(1);
     }
 
     /// Whether to tell it at once this time.
-    pub fn tells_at_once(&mut self) -> bool {
-        let is_eager = self.is_eager();
-        self.eager = self.eager.saturating_sub(1);
-        is_eager
+    pub fn tells_at_once(&mut self, now: Instant) -> bool {
+        if !self.is_eager() {
+            return false;
+        }
+        self.eager -= 1;
+        self.told_at.get_or_insert(now);
+        true
     }
 
     /// Whether whoever waits for this pusher should say so at once.
@@ -120,21 +139,60 @@ mod tests {
         assert_eq!(grant.left(1), 1);
     }
 
+    const NEAR: Duration = Duration::ZERO;
+
+    /// One that has just been found silent, after so many jobs.
+    fn silent(jobs: u64, start: Instant) -> Grant {
+        let mut grant = Grant::default();
+        grant.notice(jobs, start, NEAR);
+        grant.suspect(start + SILENCE);
+        assert!(grant.is_eager());
+        grant
+    }
+
     #[test]
     fn a_pusher_that_sends_nothing_while_it_is_waited_for_is_told_at_once_from_then_on() {
         let (mut grant, start) = (Grant::default(), Instant::now());
-        grant.notice(1, start);
+        grant.notice(1, start, NEAR);
         grant.suspect(start);
         assert!(!grant.is_eager());
         // More comes meanwhile: it does not wait.
-        grant.notice(2, start + SILENCE);
+        grant.notice(2, start + SILENCE, NEAR);
         grant.suspect(start + SILENCE);
         assert!(!grant.is_eager());
-        grant.notice(2, start + 2 * SILENCE);
+        grant.notice(2, start + 2 * SILENCE, NEAR);
         grant.suspect(start + 2 * SILENCE);
         assert!(grant.is_eager());
-        let times = (0..1000).take_while(|_| grant.tells_at_once()).count();
+        let times = (0..1000).take_while(|_| grant.tells_at_once(start)).count();
         assert_eq!(times as u32, TIMES_EAGER);
+    }
+
+    #[test]
+    fn one_that_goes_on_soon_after_it_was_told_at_once_is_told_so_again() {
+        for round_trip in [NEAR, 50 * SILENCE] {
+            let start = Instant::now();
+            let mut grant = silent(1, start);
+            for jobs in 2..10 {
+                let told = start + jobs as u32 * 100 * SILENCE;
+                assert!(grant.tells_at_once(told));
+                grant.notice(jobs, told + round_trip + ANSWER, round_trip);
+            }
+            assert!(grant.is_eager());
+        }
+    }
+
+    #[test]
+    fn one_that_does_not_go_on_was_not_waiting_and_its_silence_means_nothing_for_a_while() {
+        let start = Instant::now();
+        let mut grant = silent(1, start);
+        assert!(grant.tells_at_once(start));
+        let late = start + 2 * ANSWER;
+        grant.notice(2, late, NEAR);
+        let silences = (0..1000).take_while(|_| {
+            grant.suspect(late + SILENCE);
+            !grant.is_eager()
+        });
+        assert_eq!(silences.count() as u32, TIMES_EAGER);
     }
 
     #[test]

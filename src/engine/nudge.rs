@@ -22,17 +22,20 @@ impl Nudge {
         }
     }
 
-    /// Resolves after the next ring. What was changed before a ring is seen by the look that follows this.
-    pub async fn rung(&self) {
-        self.bell.notified().await;
-        self.rung.store(false, SeqCst);
+    /// Has the alarm asked for again: it rings sooner than it did. To say so takes no look.
+    pub fn reset(&self) {
+        self.bell.notify_one();
     }
 
-    /// The same, or the alarm if that is sooner: whether it was a ring.
-    pub async fn rung_before(&self, alarm: Option<Instant>) -> bool {
-        tokio::select! {
-            () = self.rung() => true,
-            () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => false,
+    /// Resolves after the next ring, or when the alarm rings if that is sooner: whether it was a ring. What was changed before a ring is seen
+    /// by the look that follows this.
+    pub async fn rung_before(&self, alarm: impl Fn() -> Option<Instant>) -> bool {
+        loop {
+            let alarm = alarm();
+            tokio::select! {
+                () = self.bell.notified() => if self.rung.swap(false, SeqCst) { return true },
+                () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => return false,
+            }
         }
     }
 }

@@ -39,6 +39,9 @@ use crate::{
 /// How long settlements and credit that nobody waits for may be kept, so that they go together.
 const SOON: Duration = Duration::from_millis(2);
 
+/// After so many looks that saw nothing move, nobody looks until asked.
+const QUIET: u32 = 3;
+
 /// What all zeropipe peers together may have sent that is not dealt yet, in bytes, but for the last job of each.
 const WINDOW: usize = 16 << 20;
 
@@ -103,7 +106,8 @@ impl PullEnd {
     async fn watch(end: Weak<Self>, pipe: Arc<Pipe>, side: Side, mut stop: watch::Receiver<bool>) {
         let port = &pipe.ports(side.pattern()).pull;
         let _alarm = Alarm(Arc::clone(&pipe));
-        while let Some(alarm) = end.upgrade().map(|end| end.alarm.get()) {
+        let alarm = || end.upgrade().and_then(|end| end.alarm.get());
+        while end.strong_count() > 0 {
             let cause = tokio::select! {
                 cause = Self::cause(port, alarm) => cause,
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -114,7 +118,7 @@ impl PullEnd {
         }
     }
 
-    async fn cause(port: &PullPort, alarm: Option<Instant>) -> Cause {
+    async fn cause(port: &PullPort, alarm: impl Fn() -> Option<Instant>) -> Cause {
         if port.nudge.rung_before(alarm).await { Cause::Asked } else { Cause::Alarm }
     }
 
@@ -152,7 +156,7 @@ impl PullEnd {
             let port = &pipe.ports(end.side.pattern()).pull;
             let _alarm = Alarm(Arc::clone(&pipe));
             while !end.state.borrow().links.is_empty() {
-                let cause = Self::cause(port, end.alarm.get()).await;
+                let cause = Self::cause(port, || end.alarm.get()).await;
                 end.look(cause);
                 if cause == Cause::Asked && !port.is_closed.load(SeqCst) {
                     // It has been opened again, and this may have been for that.
@@ -357,11 +361,11 @@ impl PullEnd {
             let received = link.inbox.borrow().received();
             let (has_kept, is_waited_for) = (!link.peer.ledger().is_told(), slots > 0);
             let mut grant = link.grant.borrow_mut();
-            grant.notice(received, now);
+            grant.notice(received, now, link.round_trip.get());
             if is_late && is_waited_for && has_kept {
                 grant.suspect(now);
             }
-            let is_eager = !is_late && is_waited_for && grant.tells_at_once();
+            let is_eager = !is_late && is_waited_for && has_kept && grant.tells_at_once(now);
             drop(grant);
             let is_due = is_late || consumers.is_empty() || is_eager;
             // In this order: a request whose reply is lost with the link must be sent again.
@@ -407,9 +411,13 @@ impl PullEnd {
     ) {
         let before = self.alarm.get().filter(|alarm| *alarm > now);
         state.quiet = if is_lively { 0 } else { state.quiet + u32::from(cause == Cause::Alarm) };
-        // Asked at the second quiet look, and looked at once more after that: by then no progress can have been missed.
+        // Asked at the first quiet look, and looked at twice more after that: by then no progress can have been missed. One that rests
+        // now that it was asked will tell.
         consumers.iter().for_each(|consumer| consumer.arm(state.quiet >= 1));
-        let soon = (state.quiet < 3).then_some(now + SOON);
+        if state.quiet >= 1 && consumers.iter().all(|consumer| consumer.is_at_rest()) {
+            state.quiet = QUIET;
+        }
+        let soon = (state.quiet < QUIET).then_some(now + SOON);
         let stalls = consumers.iter().filter_map(|consumer| consumer.stalls_at());
         let oldest =
             state.round.iter().filter_map(|link| link.inbox.borrow().oldest()).map(|at| at + STALLED);
@@ -425,7 +433,7 @@ impl PullEnd {
             .min();
         if next.is_some_and(|next| before.is_none_or(|before| next < before)) && cause != Cause::Alarm {
             // The watch may sleep until another time, or for ever.
-            self.port().nudge.ring();
+            self.port().nudge.reset();
         }
         self.alarm.set(next);
     }

@@ -58,7 +58,8 @@ impl PushEnd {
     async fn watch(end: Weak<Self>, pipe: Arc<Pipe>, side: Side, mut stop: watch::Receiver<bool>) {
         let port = &pipe.ports(side.pattern()).push;
         let _alarm = Alarm(Arc::clone(&pipe));
-        while let Some(alarm) = end.upgrade().map(|end| end.books.borrow().alarm) {
+        let alarm = || end.upgrade().and_then(|end| end.books.borrow().alarm);
+        while end.strong_count() > 0 {
             tokio::select! {
                 _ = port.nudge.rung_before(alarm) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -143,7 +144,7 @@ impl PushEnd {
             && !books.is_full()
             && books.round.front().is_some_and(|link| link.outbox.borrow().unwritten() == 0);
         if books.set_alarm() {
-            self.port().nudge.ring();
+            self.port().nudge.reset();
         }
         books.tell_port();
         let is_lent = self.lend(&mut books);
