@@ -35,7 +35,7 @@ pub mod word {
     pub const BEGUN: usize = 0;
     /// How many jobs it is done with, if it is so in order. JavaScript writes it.
     pub const DONE: usize = 1;
-    /// Not 0: the next progress is to be told by a call. The I/O thread writes it.
+    /// Not 0: the next progress is to be told by a call. The I/O thread writes it; what tells clears it.
     pub const ARMED: usize = 2;
     /// How many words there are.
     pub const COUNT: usize = 3;
@@ -319,9 +319,10 @@ impl Consumer {
         matches!(self.tray().mood, Mood::Waiting(_))
     }
 
-    /// Whether it is done with all that it has taken: it has to take more before it makes progress.
+    /// Whether it was done with all that it has taken when it was looked at last: it has to take more before it makes progress.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.tray().hand.is_empty()
+        let tray = self.tray();
+        tray.hand.is_empty() && tray.seen == (tray.taken, 0)
     }
 
     /// Whether it can be given more, and how many at a time at most: what has crossed to a thread that is busy can't be had
@@ -427,7 +428,11 @@ impl Tray {
         let ahead = consumer.prefetch.unwrap_or_else(|| self.pace.within(AHEAD));
         let most = match self.mood {
             Mood::Away => 0,
-            Mood::Waiting(slots) if consumer.prefetch.is_none() => ahead + u64::from(slots),
+            // As much as it is granted, if it is fast: what it waits for as well.
+            Mood::Waiting(slots) if consumer.prefetch.is_none() => {
+                let slots = u64::from(slots);
+                ahead.max(slots) + slots.min(ahead / 8)
+            }
             Mood::Waiting(slots) => ahead.max(slots.into()),
             Mood::Busy(_) if self.is_called_back => 0,
             Mood::Busy(slots) => {

@@ -31,7 +31,10 @@ const WORTH_WAITING: RangeInclusive<usize> = 32..=1024;
 /// So many peers have shares that are small beside all that may be in flight.
 const MANY: usize = 32;
 
-/// The part of what may wait that may be in flight toward each peer, however many there are.
+/// A peer that has not settled what it was sent so long ago is slow, however much it takes ahead: it gets no more than the others.
+const QUICK: Duration = Duration::from_secs(2);
+
+/// The part of what may wait that may be in flight toward each zeropipe peer, however many there are.
 const PART_OF_EACH: usize = 100;
 
 impl Books {
@@ -92,11 +95,13 @@ impl Books {
     /// How many jobs a peer is given in its turn: one, but while there is plenty, several.
     fn turn_of(&self, link: &Link) -> usize {
         let plenty = self.queue.jobs() / (8 * (self.round.len() + 1));
-        // Each of many costs the less the more it is given at a time. While they have plenty on average nobody lacks jobs for that,
-        // and a quarter of its credit keeps a peer busy for some 5 ms.
+        // Each of many costs the less the more it is given at a time. While they have plenty on average nobody lacks jobs for that: half of
+        // its share, and what one that settles its jobs soon does in some 5 ms.
         let peers = self.links.len();
         let has_each = peers >= MANY && self.port().in_flight() >= 16 * peers;
-        let worth = if has_each { (link.flight.borrow().credit() / 4) as usize } else { 0 };
+        let flight = link.flight.borrow();
+        let is_quick = || flight.oldest().is_none_or(|sent| sent.elapsed() < QUICK);
+        let worth = if has_each && is_quick() { (flight.credit() / 4) as usize } else { 0 };
         plenty.max(worth.min(self.most_in_flight() / peers / 2)).clamp(1, MOST_AT_A_TIME)
     }
 
@@ -204,10 +209,10 @@ impl Books {
         wants(link) && (!link.is_flow() || !self.is_full())
     }
 
-    /// How many jobs may be in flight: as many as may wait, and with many peers more.
+    /// How many jobs may be in flight: as many as may wait, and with many zeropipe peers more.
     fn most_in_flight(&self) -> usize {
         let max_jobs = self.pipe.config.max_waiting_jobs;
-        max_jobs.max(max_jobs.saturating_mul(self.links.len()) / PART_OF_EACH)
+        max_jobs.max(max_jobs.saturating_mul(self.links.len() - self.plain) / PART_OF_EACH)
     }
 
     /// Whether as much is in flight as may be.
@@ -236,7 +241,7 @@ impl Books {
         self.list_all();
     }
 
-    /// Whether a peer holds a quarter of all that may be in flight: then others come first.
+    /// Whether a peer holds a quarter of what may wait: then others come first.
     fn is_heavy(&self, link: &Link) -> bool {
         let (config, flight) = (&self.pipe.config, link.flight.borrow());
         flight.jobs() >= (config.max_waiting_jobs / 4).max(1)

@@ -22,7 +22,7 @@ pub struct FairQueue {
     pub(super) held: usize,
     /// Links that were refused to read because of that.
     pub(super) thirsty: bool,
-    /// How often nothing had moved when the alarm rang.
+    /// How often nothing had moved when the alarm rang, or as much as it takes to sleep.
     pub(super) quiet: u32,
     /// What the port had counted as settled when pushers were told last.
     pub(super) telling: u64,

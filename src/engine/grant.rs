@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After so many times of telling at once it is tried again whether the pusher really waits for it.
+/// After so many times of telling at once it is tried again whether the pusher really waits for it; so many silences of one that does not mean nothing.
 const TIMES_EAGER: u32 = 64;
 
 /// A pusher that sends nothing for so long may be waiting.
@@ -12,6 +12,9 @@ const SILENCE: Duration = Duration::from_millis(1);
 
 /// One that was waiting has sent the next job within a round trip and so long, unless that is large.
 const ANSWER: Duration = Duration::from_millis(5);
+
+/// One that sends so many jobs after that, when it was told at once, did not wait for room.
+const MANY: u64 = 32;
 
 /// The books of one flow link, on the side of the pull end; all counts are from the start of the link.
 #[derive(Debug, Default)]
@@ -30,7 +33,7 @@ pub struct Grant {
     since: Option<Instant>,
     /// How many more times to tell at once, because the pusher seems to wait for that.
     eager: u32,
-    /// When it was told at once last, if nothing has come since.
+    /// When it was told at once, first, since something has come.
     told_at: Option<Instant>,
     /// How many more times its silence means nothing: it did not wait for us.
     spared: u32,
@@ -60,20 +63,22 @@ impl Grant {
         received <= self.highest && (received == 0 || cost_before_last < self.highest_cost)
     }
 
-    /// So many jobs have come by now, from a pusher that is so far away. One that takes longer to go on after it was told at once has
-    /// waited for something else, and only pays for being told so often.
+    /// So many jobs have come by now, from a pusher that is so far away. One that takes longer to go on after it was told at once, and does so
+    /// with many, was silent because it serves others, and only pays for being told so often.
     pub fn notice(&mut self, received: u64, now: Instant, round_trip: Duration) {
         if self.came == received && self.since.is_some() {
             return;
         }
+        let came = received - self.came;
         (self.came, self.since) = (received, Some(now));
-        if self.told_at.take().is_some_and(|told| told + round_trip + ANSWER < now) {
+        let is_late = self.told_at.take().is_some_and(|told| told + round_trip + ANSWER < now);
+        if is_late && came >= MANY {
             (self.eager, self.spared) = (0, TIMES_EAGER);
         }
     }
 
     /// It is waited for, and has not been told all there is. It may send nothing more before it hears of that, for reasons of its own:
-    /// if nothing has come for long, it is told at once from now on.
+    /// if nothing has come for long, it is told at once from now on, unless its silence has proved to mean nothing.
     pub fn suspect(&mut self, now: Instant) {
         if self.since.is_none_or(|since| now < since + SILENCE) {
             return;
@@ -182,12 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_go_on_was_not_waiting_and_its_silence_means_nothing_for_a_while() {
+    fn one_that_goes_on_late_with_a_few_may_have_waited() {
+        let start = Instant::now();
+        let mut grant = silent(1, start);
+        assert!(grant.tells_at_once(start));
+        grant.notice(MANY, start + 2 * ANSWER, NEAR);
+        assert!(grant.is_eager());
+    }
+
+    #[test]
+    fn one_that_goes_on_late_with_many_was_not_waiting_and_its_silence_means_nothing_for_a_while() {
         let start = Instant::now();
         let mut grant = silent(1, start);
         assert!(grant.tells_at_once(start));
         let late = start + 2 * ANSWER;
-        grant.notice(2, late, NEAR);
+        grant.notice(1 + MANY, late, NEAR);
         let silences = (0..1000).take_while(|_| {
             grant.suspect(late + SILENCE);
             !grant.is_eager()

@@ -22,9 +22,9 @@ impl Nudge {
         }
     }
 
-    /// Has the alarm asked for again: it rings sooner than it did. To say so takes no look.
+    /// Has all who wait ask for their alarm again: one rings sooner than it did. To say so takes no look.
     pub fn reset(&self) {
-        self.bell.notify_one();
+        self.bell.notify_waiters();
     }
 
     /// Resolves after the next ring, or when the alarm rings if that is sooner: whether it was a ring. What was changed before a ring is seen

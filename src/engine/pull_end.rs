@@ -179,6 +179,10 @@ impl PullEnd {
 
     /// Looks how far consumers have come, deals, gives back what can't be begun with soon, and tells pushers.
     fn look(&self, cause: Cause) {
+        // After this nobody may look for long: whoever begins to wait meanwhile must say so.
+        if cause == Cause::Alarm {
+            self.port().is_calm.store(false, SeqCst);
+        }
         let consumers = self.port().consumers().clone();
         let now = Instant::now();
         let settled = self.port().settled.load(SeqCst);
@@ -411,8 +415,8 @@ impl PullEnd {
     ) {
         let before = self.alarm.get().filter(|alarm| *alarm > now);
         state.quiet = if is_lively { 0 } else { state.quiet + u32::from(cause == Cause::Alarm) };
-        // Asked at the first quiet look, and looked at twice more after that: by then no progress can have been missed. One that rests
-        // now that it was asked will tell.
+        // Asked at the first quiet look, and looked at twice more after that: by then no progress can have been missed. One that rested
+        // already and rests still, now that it was asked, will tell.
         consumers.iter().for_each(|consumer| consumer.arm(state.quiet >= 1));
         if state.quiet >= 1 && consumers.iter().all(|consumer| consumer.is_at_rest()) {
             state.quiet = QUIET;

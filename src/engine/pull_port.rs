@@ -65,7 +65,7 @@ impl PullPort {
         let is_waited_for = taken.is_none() && slots > 0 && !self.is_calm.load(SeqCst);
         // What has plenty before it need not be given more at once.
         let is_wanting = self.is_stocked.load(SeqCst) && taken.as_ref().is_none_or(|taken| !taken.has_plenty);
-        // With what it takes before it, it may be given less, or more, and nobody looks by himself.
+        // With less before it, it may be granted more, and the I/O thread may be asleep.
         let is_watched_for = taken.is_some() && consumer.is_armed();
         if is_waited_for || is_wanting || is_watched_for || self.has_replies.swap(false, SeqCst) {
             consumer.arm(false);
