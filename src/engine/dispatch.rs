@@ -97,12 +97,12 @@ impl Books {
         let plenty = self.queue.jobs() / (8 * (self.round.len() + 1));
         // Each of many costs the less the more it is given at a time. While they have plenty on average nobody lacks jobs for that: half of
         // its share, and what one that settles its jobs soon does in some 5 ms.
-        let peers = self.links.len();
-        let has_each = peers >= MANY && self.port().in_flight() >= 16 * peers;
-        let flight = link.flight.borrow();
-        let is_quick = || flight.oldest().is_none_or(|sent| sent.elapsed() < QUICK);
-        let worth = if has_each && is_quick() { (flight.credit() / 4) as usize } else { 0 };
-        plenty.max(worth.min(self.most_in_flight() / peers / 2)).clamp(1, MOST_AT_A_TIME)
+        let (peers, flight) = (self.links.len(), link.flight.borrow());
+        let is_worth_more = peers >= MANY
+            && self.port().in_flight() >= 16 * peers
+            && flight.oldest().is_none_or(|sent| sent.elapsed() < QUICK);
+        let more = if is_worth_more { self.half_share().min((flight.credit() / 4) as usize) } else { 0 };
+        plenty.max(more).clamp(1, MOST_AT_A_TIME)
     }
 
     /// Jobs that may only travel alone go to peers that have nothing; if there are too few of those, others are emptied.
@@ -215,6 +215,11 @@ impl Books {
         max_jobs.max(max_jobs.saturating_mul(self.links.len() - self.plain) / PART_OF_EACH)
     }
 
+    /// Half of what may be in flight, by the number of peers.
+    fn half_share(&self) -> usize {
+        self.most_in_flight() / 2 / self.links.len()
+    }
+
     /// Whether as much is in flight as may be.
     pub(super) fn is_full(&self) -> bool {
         let port = self.port();
@@ -228,11 +233,10 @@ impl Books {
         if !self.is_patient || self.links.len() < MANY {
             return false;
         }
-        let half = self.most_in_flight() / 2;
-        let enough = half / self.links.len();
+        let enough = self.half_share();
         WORTH_WAITING.contains(&enough)
             && link.flight.borrow().jobs() >= enough
-            && self.port().in_flight() >= half
+            && self.port().in_flight() >= self.most_in_flight() / 2
     }
 
     /// Lists those that had enough too.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After so many times of telling at once it is tried again whether the pusher really waits for it; so many silences of one that does not mean nothing.
+/// After so many times of telling at once it is tried again whether the pusher really waits for it. Of one that does not, so many silences mean nothing.
 const TIMES_EAGER: u32 = 64;
 
 /// A pusher that sends nothing for so long may be waiting.
@@ -146,10 +146,10 @@ mod tests {
 
     const NEAR: Duration = Duration::ZERO;
 
-    /// One that has just been found silent, after so many jobs.
-    fn silent(jobs: u64, start: Instant) -> Grant {
+    /// One that has just been found silent, after a job.
+    fn silent(start: Instant) -> Grant {
         let mut grant = Grant::default();
-        grant.notice(jobs, start, NEAR);
+        grant.notice(1, start, NEAR);
         grant.suspect(start + SILENCE);
         assert!(grant.is_eager());
         grant
@@ -176,7 +176,7 @@ mod tests {
     fn one_that_goes_on_soon_after_it_was_told_at_once_is_told_so_again() {
         for round_trip in [NEAR, 50 * SILENCE] {
             let start = Instant::now();
-            let mut grant = silent(1, start);
+            let mut grant = silent(start);
             for jobs in 2..10 {
                 let told = start + jobs as u32 * 100 * SILENCE;
                 assert!(grant.tells_at_once(told));
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn one_that_goes_on_late_with_a_few_may_have_waited() {
         let start = Instant::now();
-        let mut grant = silent(1, start);
+        let mut grant = silent(start);
         assert!(grant.tells_at_once(start));
         grant.notice(MANY, start + 2 * ANSWER, NEAR);
         assert!(grant.is_eager());
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn one_that_goes_on_late_with_many_was_not_waiting_and_its_silence_means_nothing_for_a_while() {
         let start = Instant::now();
-        let mut grant = silent(1, start);
+        let mut grant = silent(start);
         assert!(grant.tells_at_once(start));
         let late = start + 2 * ANSWER;
         grant.notice(1 + MANY, late, NEAR);
