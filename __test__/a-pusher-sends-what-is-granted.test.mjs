@@ -713,6 +713,23 @@ test('peers that have half of their share get the rest too, though they settle n
   assert.deepEqual(counts(pipe), { queued: 800, inFlight: 3200, done: 0 })
 })
 
+test('jobs that come behind many, to many peers, go soon, though they are fewer than a turn and nobody settles anything', { timeout }, async t => {
+  const { pipe, address } = await pusher(t)
+  const peers = []
+  while (peers.length < 32) peers.push(await dialPull(t, address))
+  for (const peer of peers) {
+    peer.credit(NO_LIMIT)
+    await peer.ask()
+  }
+  for (const [count, all] of [[5000, 5000], [1, 5001], [10, 5011], [3000, 8011], [1, 8012]]) {
+    await pushAll(pipe, numbers(count))
+    while (pipe.stats().push.inFlight < all) await peers[0].ask(1)
+  }
+  for (const peer of peers) await peer.ask()
+  assert.equal(peers.reduce((sum, { jobs }) => sum + jobs.length, 0), 8012)
+  assert.deepEqual(counts(pipe), { queued: 0, inFlight: 8012, done: 0 })
+})
+
 test('jobs are dealt in turn to peers with credit, and to none without', { timeout }, async t => {
   const { pipe, address } = await pusher(t)
   const peers = []

@@ -61,6 +61,9 @@ pub struct Books {
     pub(super) round: VecDeque<Rc<Link>>,
     /// Peers that have enough for now get no more before they have less, or it is time.
     pub(super) is_patient: bool,
+    /// Jobs come so fast that those for a whole turn of one of many peers are soon there, and wait for each other until then.
+    pub(super) comes_fast: bool,
+    pub(super) gathers_until: Option<Instant>,
     pub(super) patient_until: Option<Instant>,
     /// Some of the links are reserved.
     pub(super) has_reserved: bool,
@@ -98,6 +101,8 @@ impl Books {
             lent: None,
             round: VecDeque::new(),
             is_patient: true,
+            comes_fast: false,
+            gathers_until: None,
             patient_until: None,
             has_reserved: false,
             drains: Vec::new(),
@@ -327,7 +332,7 @@ impl Books {
         };
         let late = self.pipe.config.ack_timeout.and_then(held);
         let delayed = self.delayed.first_key_value().map(|(key, _)| key.0);
-        let next = delayed.into_iter().chain(late).chain(self.patient_until).min();
+        let next = delayed.into_iter().chain(late).chain(self.patient_until).chain(self.gathers_until).min();
         let is_earlier = next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
         self.alarm = next;
         is_earlier

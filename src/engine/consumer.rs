@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{
     delivery::{Delivery, Fate, Source, Sources},
     event::{Handle, JOBS, RECALL},
+    line::Line,
     pace::{AHEAD, Pace},
     peer::Peer,
 };
@@ -71,6 +72,7 @@ struct Tray {
     seen: (u64, u64),
     still_since: Instant,
     has_stalled: bool,
+    line: Line,
     /// What lay before it was taken away, and what it has in hand asked for.
     is_called_back: bool,
     /// The source of the job that would go on the row of those that were taken last.
@@ -148,6 +150,7 @@ impl Consumer {
             seen: (0, 0),
             still_since: now,
             has_stalled: false,
+            line: Line::new(now),
             is_called_back: false,
             row: None,
         };
@@ -169,6 +172,7 @@ impl Consumer {
     /// The next jobs; all that it took before have been begun with.
     pub(super) fn take(&self, slots: u32) -> Option<Taken> {
         let mut tray = self.tray();
+        tray.line.visit();
         tray.settle_in_order(self);
         let now = Instant::now();
         tray.measure(self, now);
@@ -371,6 +375,10 @@ impl Consumer {
         if has_moved {
             (tray.still_since, tray.has_stalled) = (now, false);
         }
+        // One that has come for all it was given is in line for more.
+        if tray.hand.is_empty() && tray.still_since + STALLED <= now && tray.line.moves(now) {
+            tray.still_since = now;
+        }
         has_moved
     }
 
@@ -416,7 +424,9 @@ impl Tray {
             Mood::Busy(slots) => self.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32)),
             Mood::Waiting(slots) => {
                 self.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32));
-                (self.still_since, self.has_stalled) = (Instant::now(), false);
+                let now = Instant::now();
+                self.line.join(now);
+                (self.still_since, self.has_stalled) = (now, false);
                 consumer.is_called.store(true, SeqCst);
             }
         }

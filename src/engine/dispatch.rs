@@ -20,16 +20,19 @@ use crate::{
 const ROOM_PER_PEER: usize = 2 * LARGE;
 
 /// How many jobs a peer is given in its turn at most, when others can take some too.
-const MOST_AT_A_TIME: usize = 512;
+const MOST_AT_A_TIME: usize = 1024;
 
-/// How long a peer that has half of its share may have to wait for more, so that it is written to less often and more at a time.
+/// How long one of many peers may have to wait for more jobs, so that it is written to less often and more at a time.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// For fewer jobs that is not worth it, and more go in several writes anyway.
-const WORTH_WAITING: RangeInclusive<usize> = 32..=1024;
+/// A peer with half of such a share waits for more. With less it is not worth it, and more goes in several writes anyway.
+const WORTH_WAITING: RangeInclusive<usize> = 64..=2048;
 
 /// So many peers have shares that are small beside all that may be in flight.
 const MANY: usize = 32;
+
+/// With so many jobs in flight for each of them on average, nobody lacks jobs while others are given several.
+const PLENTY: usize = 4;
 
 /// A peer that has not settled what it was sent so long ago is slow, however much it takes ahead: it gets no more than the others.
 const QUICK: Duration = Duration::from_secs(2);
@@ -45,7 +48,9 @@ impl Books {
             self.deal_lone(&mut touched);
             self.list_all();
         }
-        self.deal_queue(&mut touched);
+        if !self.gathers() {
+            self.deal_queue(&mut touched);
+        }
         if self.queue.jobs() == 0 && self.reclaim() {
             self.deal_queue(&mut touched);
         }
@@ -92,17 +97,35 @@ impl Books {
         held.into_iter().rev().for_each(|link| self.round.push_front(link));
     }
 
+    /// Whether to wait until there are enough jobs for a whole turn of one of many. While jobs come fast that is soon; once they don't, they
+    /// go at once.
+    fn gathers(&mut self) -> bool {
+        let is_turn =
+            self.queue.jobs() >= self.share().min(MOST_AT_A_TIME) || self.port().waiting_cost() >= LARGE;
+        let until = self.gathers_until.take();
+        self.comes_fast = is_turn || self.comes_fast && until.is_none_or(|until| until > Instant::now());
+        let gathers = self.comes_fast && !is_turn && self.queue.jobs() > 0 && self.serves_many();
+        if gathers {
+            self.gathers_until = until.or_else(|| Some(Instant::now() + PATIENCE));
+        }
+        gathers
+    }
+
     /// How many jobs a peer is given in its turn: one, but while there is plenty, several.
     fn turn_of(&self, link: &Link) -> usize {
         let plenty = self.queue.jobs() / (8 * (self.round.len() + 1));
-        // Each of many costs the less the more it is given at a time. While they have plenty on average nobody lacks jobs for that: half of
-        // its share, and what one that settles its jobs soon does in some 5 ms.
-        let (peers, flight) = (self.links.len(), link.flight.borrow());
-        let is_worth_more = peers >= MANY
-            && self.port().in_flight() >= 16 * peers
-            && flight.oldest().is_none_or(|sent| sent.elapsed() < QUICK);
-        let more = if is_worth_more { self.half_share().min((flight.credit() / 4) as usize) } else { 0 };
+        // Each of many costs the less the more it is given at a time: up to its share, and what one that settles its jobs soon does in some 10 ms.
+        let flight = link.flight.borrow();
+        let is_worth_more = self.serves_many() && flight.oldest().is_none_or(|sent| sent.elapsed() < QUICK);
+        let lacks = self.share().saturating_sub(flight.jobs());
+        let more = if is_worth_more { lacks.min((flight.credit() / 2) as usize) } else { 0 };
         plenty.max(more).clamp(1, MOST_AT_A_TIME)
+    }
+
+    /// Whether there are many peers, and nobody lacks jobs.
+    fn serves_many(&self) -> bool {
+        let peers = self.links.len();
+        peers >= MANY && self.port().in_flight() >= PLENTY * peers
     }
 
     /// Jobs that may only travel alone go to peers that have nothing; if there are too few of those, others are emptied.
@@ -143,13 +166,22 @@ impl Books {
         self.has_reserved = self.lone.jobs() > 0 && !links.is_empty();
     }
 
-    /// Sends jobs from the front of the queue, at least one.
+    /// Sends jobs from the front of the queue, whatever batches they came in.
     fn send(&mut self, link: &Rc<Link>, most: usize) {
-        if link.is_flow() { self.send_with_credit(link, most) } else { self.send_plainly(link, most) }
+        let mut left = most;
+        while left > 0 && self.queue.jobs() > 0 && self.can_take(link) {
+            let sent = if link.is_flow() {
+                self.send_with_credit(link, left)
+            } else {
+                self.send_plainly(link, left)
+            };
+            left = left.saturating_sub(sent);
+        }
     }
 
-    fn send_plainly(&mut self, link: &Link, most: usize) {
-        let Some(front) = self.queue.front() else { return };
+    /// Sends jobs of the batch at the front, at least one; how many.
+    fn send_plainly(&mut self, link: &Link, most: usize) -> usize {
+        let Some(front) = self.queue.front() else { return most };
         let mut outbox = link.outbox.borrow_mut();
         let (mut jobs, mut cost, mut next) = (0, 0, None);
         for (job, behind) in front.iter().take(most) {
@@ -162,10 +194,12 @@ impl Books {
         }
         drop(outbox);
         next.and_then(|next| self.queue.take_front(jobs, next, cost));
+        jobs
     }
 
-    fn send_with_credit(&mut self, link: &Link, most: usize) {
-        let Some(front) = self.queue.front() else { return };
+    /// The same. One that was sent before takes a whole turn.
+    fn send_with_credit(&mut self, link: &Link, most: usize) -> usize {
+        let Some(front) = self.queue.front() else { return most };
         let (mut flight, mut outbox) = (link.flight.borrow_mut(), link.outbox.borrow_mut());
         let (id, mark) = flight.mark(front.ticket, || {
             self.next_id += IDS;
@@ -177,6 +211,7 @@ impl Books {
             outbox.put_command(command::job(mark, self.instance));
         }
         let max_cost = self.pipe.config.max_waiting_bytes;
+        let whole_turn = most;
         let most = most
             .min(if is_again { 1 } else { usize::MAX })
             .min(self.most_in_flight().saturating_sub(self.port().in_flight()))
@@ -192,7 +227,7 @@ impl Books {
             put(&mut outbox, front, job, None);
             (jobs, cost, next) = (jobs + 1, cost + job.cost(), Some(behind));
         }
-        let Some(lot) = next.and_then(|next| self.queue.take_front(jobs, next, cost)) else { return };
+        let Some(lot) = next.and_then(|next| self.queue.take_front(jobs, next, cost)) else { return most };
         flight.push(lot, id, Instant::now());
         link.peer.set_flow(flight.credit(), flight.jobs());
         link.peer.count(jobs);
@@ -202,6 +237,7 @@ impl Books {
         }
         drop((flight, outbox));
         self.take_off(jobs, cost);
+        if is_again { whole_turn } else { jobs }
     }
 
     /// Whether a peer can be given a job now.
@@ -215,9 +251,9 @@ impl Books {
         max_jobs.max(max_jobs.saturating_mul(self.links.len() - self.plain) / PART_OF_EACH)
     }
 
-    /// Half of what may be in flight, by the number of peers.
-    fn half_share(&self) -> usize {
-        self.most_in_flight() / 2 / self.links.len()
+    /// What may be in flight, by the number of peers.
+    fn share(&self) -> usize {
+        self.most_in_flight() / self.links.len().max(1)
     }
 
     /// Whether as much is in flight as may be.
@@ -233,9 +269,9 @@ impl Books {
         if !self.is_patient || self.links.len() < MANY {
             return false;
         }
-        let enough = self.half_share();
-        WORTH_WAITING.contains(&enough)
-            && link.flight.borrow().jobs() >= enough
+        let share = self.share();
+        WORTH_WAITING.contains(&share)
+            && link.flight.borrow().jobs() >= share / 2
             && self.port().in_flight() >= self.most_in_flight() / 2
     }
 

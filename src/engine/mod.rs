@@ -2,7 +2,8 @@
 //!
 //! Out: [`push_port`] -> [`push_end`] -> [`queue`] -> [`dispatch`] -> [`outbox`] -> [`link`]; what was sent to a zeropipe peer stays
 //! in its [`flight`], and all of it in the [`books`], until it is acknowledged (or, by [`answers`], replied to). In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
-//! [`consumer`]; and back, from the [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`].
+//! [`consumer`]; and back, from the [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`];
+//! whether a consumer that does not come is stuck, or in [`line`] for its thread.
 //! Requests go the same ways ([`requests`]), and their replies back: from the [`ledger`] through the pusher's link to the [`asker`].
 //! An idle link may be written to by others: [`lease`] of a [`shortcut`] on a [`stream`]; and read by them, while there is only a [`trickle`]: [`tap`].
 //! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
@@ -26,6 +27,7 @@ mod io_thread;
 pub mod keeper;
 mod lease;
 mod ledger;
+mod line;
 mod link;
 mod listener;
 mod nudge;
