@@ -8,7 +8,7 @@ import { libzmq } from './helpers/libzmq.mjs'
 import { open } from './helpers/open.mjs'
 import { program } from './helpers/program.mjs'
 import { dial, frame, greeting, header, job, ping, ready } from './helpers/raw-peer.mjs'
-import { exposesCollector } from './helpers/runtime.mjs'
+import { exposesCollector, tellsNoCollections } from './helpers/runtime.mjs'
 import { standing } from './helpers/settle.mjs'
 
 const timeout = 60_000
@@ -209,4 +209,31 @@ test('memory that a full queue took goes back to the system once it is empty', {
     await Promise.all([pusher.close(), puller.close()])
   `, { execArgv: exposesCollector })
   assert.deepEqual(await ended, { code: 0, signal: null, stdout: 'full, then empty\n', stderr: '' })
+})
+
+test('buffers of large jobs are freed with the young objects: they force hardly any collection of all garbage', { timeout, skip: tellsNoCollections }, async t => {
+  const { ended } = program(t, `
+    import { PerformanceObserver, constants } from 'node:perf_hooks'
+    import { setTimeout } from 'node:timers/promises'
+    import { pipe } from 'zeropipe'
+
+    let full = 0
+    const count = entries => { full += entries.filter(({ detail }) => detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR).length }
+    const observer = new PerformanceObserver(list => count(list.getEntries()))
+    observer.observe({ entryTypes: ['gc'] })
+    const pusher = pipe({ push: { bind: 'tcp://127.0.0.1:*' } })
+    await pusher.ready()
+    const puller = pipe({ pull: { connect: pusher.stats().push.bound[0] } })
+    // 512 MiB: without more ado V8 collects all garbage every 64 MB.
+    const [job, jobs] = [Buffer.alloc(65536), 8192]
+    const pushing = (async () => { for (let left = jobs; left > 0; left--) await pusher.push(job) })()
+    let left = jobs
+    for await (const _ of puller.pull()) if (--left === 0) break
+    await pushing
+    await setTimeout(100) // the observer is told later
+    count(observer.takeRecords())
+    console.log(full <= 4 ? 'hardly any' : full)
+    await Promise.all([pusher.close(), puller.close()])
+  `)
+  assert.deepEqual(await ended, { code: 0, signal: null, stdout: 'hardly any\n', stderr: '' })
 })

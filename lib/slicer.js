@@ -2,6 +2,8 @@
 
 // Jobs as the engine hands them over: a slab with many of them, and where each of their frames stops.
 
+const { addBallast } = require('./ballast.js')
+
 /** Set in an end when more frames of the same job follow. */
 const MORE = 2 ** 31
 /** What stands in a tray before the ends (`src/binding/slab.rs`). */
@@ -43,6 +45,7 @@ class Slicer {
       return false
     }
     this.slab = lent ?? Buffer.from(this.small.subarray(0, this.ends[4]))
+    addBallast(this.slab.length, this.ends[0])
     this.memory = this.slab.buffer
     this.base = this.slab.byteOffset
     this.frames = HEADER + this.ends[0]

@@ -18,6 +18,9 @@ export const node = isNode ? process.execPath : 'node'
 /** For `skip`: after a rejection that nobody handles Bun goes on as if nothing were, until it has nothing more to do, and says then that it ends well. */
 export const hidesRejections = isBun && 'Bun does not end when a rejection is not handled'
 
+/** For `skip`: what a collection of garbage was. */
+export const tellsNoCollections = !isNode && 'only Node tells what its garbage collector does'
+
 /** For `skip`: after an error that nobody catches, Bun spins for ever while a top-level await is pending, with or without us. */
 export const spinsAfterErrors = isBun && 'Bun does not end after an error while a top-level await is pending'
 
