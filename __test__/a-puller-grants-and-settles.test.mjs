@@ -455,6 +455,34 @@ test('while JavaScript blocks, PINGs are answered and unstarted jobs are RETURNe
   assert.equal(peer.settled.length, peer.sent)
 })
 
+test('while a handler blocks, jobs for which there were free handlers are RETURNed, and no more are granted', { timeout: 20_000 }, async t => {
+  const listener = await listen(t)
+  const flag = ipcPlace().slice('ipc://'.length)
+  t.after(() => rmSync(flag, { force: true }))
+  const { said } = program(t, `
+    import { existsSync, writeSync } from 'node:fs'
+    import { pipe } from 'zeropipe'
+    await pipe({ pull: ${JSON.stringify(listener.address)} }).pull(([text]) => {
+      if (text.toString() !== 'block') return
+      writeSync(1, 'blocked')
+      while (!existsSync(${JSON.stringify(flag)}));
+      writeSync(1, 'free')
+    }, { concurrency: 4 })
+  `)
+  const peer = await new FlowPush(await listener.next()).handshake()
+  await peer.when(() => peer.left === 4)
+  peer.push('block')
+  await said('blocked')
+  peer.push('first', 'second')
+  await peer.when(() => peer.returned.length === 2)
+  await peer.when(() => peer.left === 0)
+  await peer.ask(20)
+  assert.deepEqual([peer.returned, peer.left, peer.acked], [[2, 3], 0, []])
+  writeFileSync(flag, '')
+  await said('free')
+  await peer.when(() => peer.acked.includes(1) && peer.left >= 4)
+})
+
 for (const [who, again] of [['the same pusher', instance => instance], ['another pusher', newInstance], ['nobody', undefined]]) {
   test(`a link has ended and ${who} comes: what was unstarted is ${who === 'the same pusher' ? 'dropped' : 'done'}`, { timeout }, async t => {
     const { pipe, address } = await puller(t)

@@ -713,6 +713,22 @@ test('peers that have half of their share get the rest too, though they settle n
   assert.deepEqual(counts(pipe), { queued: 800, inFlight: 3200, done: 0 })
 })
 
+test('of a burst no peer gets much more than others, however much they have granted, before they settle any', { timeout }, async t => {
+  const { pipe, address } = await pusher(t)
+  const peers = []
+  while (peers.length < 32) peers.push(await dialPull(t, address))
+  for (const peer of peers) {
+    peer.credit(2000)
+    await peer.ask()
+  }
+  await pushAll(pipe, numbers(3200))
+  while (pipe.stats().push.inFlight < 3200) await peers[0].ask(1)
+  for (const peer of peers) await peer.ask()
+  const came = peers.map(({ jobs }) => jobs.length)
+  assert.equal(came.reduce((sum, jobs) => sum + jobs), 3200)
+  assert.ok(Math.max(...came) <= 200, `one has ${Math.max(...came)}`)
+})
+
 test('jobs that come behind many, to many peers, go soon, though they are fewer than a turn and nobody settles anything', { timeout }, async t => {
   const { pipe, address } = await pusher(t)
   const peers = []

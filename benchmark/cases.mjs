@@ -5,9 +5,10 @@ import { floor, idle, installedSize, loadTime, queueMemory, roundTrips, throughp
 const KIB = 1024
 const MIB = 1024 * KIB
 
-/** Counts for each library that take about as long; those of other sides are zeropipe's. */
+/** Counts for each library that take about as long, some seconds: how programs warm up is not what is measured. Those of other sides are zeropipe's. */
 const jobs = (zeropipe, zeromq) => ({ zeropipe, zeromq })
-const small = jobs(3_000_000, 400_000)
+const small = jobs(10_000_000, 1_000_000)
+const middling = jobs(3_000_000, 750_000)
 const countOf = (counts, side, share) => Math.ceil((counts[side] ?? counts.zeropipe) * share / 8) * 8
 
 /** What all cases share that look at the same runs; `pick` says what of them they look at. */
@@ -35,7 +36,7 @@ const inOneThread = (name, place) => ({
   group: 'Jobs a second',
   name,
   unit: '/s',
-  take: ({ side, share }) => within({ library: side, place, size: 16, count: countOf(jobs(1_000_000, 200_000), side, share) })
+  take: ({ side, share }) => within({ library: side, place, size: 16, count: countOf(jobs(3_000_000, 500_000), side, share) })
 })
 
 /** With more of something, beside zeropipe with fewer: `optionsOf` a side. */
@@ -98,14 +99,14 @@ const pinned = process.platform === 'linux' ? [trip('push and pushed back, on on
 export const cases = [
   rate('16 B', small, { size: 16 }, 15),
   rate('128 B', small, { size: 128 }, 12),
-  rate('1 KiB', jobs(1_000_000, 250_000), { size: KIB }, 5),
-  rate('16 KiB', jobs(100_000, 100_000), { size: 16 * KIB }, 1.5),
-  rate('64 KiB', jobs(40_000, 40_000), { size: 64 * KIB }, 1.2),
-  rate('1 MiB', jobs(3_000, 3_000), { size: MIB }, 0.9),
+  rate('1 KiB', middling, { size: KIB }, 5),
+  rate('16 KiB', jobs(200_000, 150_000), { size: 16 * KIB }, 1.5),
+  rate('64 KiB', jobs(60_000, 60_000), { size: 64 * KIB }, 1.2),
+  rate('1 MiB', jobs(4_000, 4_000), { size: MIB }, 0.9),
   rate('16 B, ipc', small, { size: 16, place: 'ipc' }),
-  rate('1 KiB, ipc', jobs(1_000_000, 250_000), { size: KIB, place: 'ipc' }),
+  rate('1 KiB, ipc', middling, { size: KIB, place: 'ipc' }),
   rate('16 characters', small, { size: 16, text: true }),
-  rate('3 frames of 16 B', jobs(1_000_000, 250_000), { size: 16, frames: 3 }),
+  rate('3 frames of 16 B', middling, { size: 16, frames: 3 }),
   rate('16 B, a thousand pushes at a time', small, { size: 16, isAwaited: false }),
   rate('16 B, one producer to 8 workers', small, { size: 16, consumers: 8 }, 10),
   rate('16 B, 8 producers to one worker', small, { size: 16, producers: 8 }, 10),

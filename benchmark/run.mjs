@@ -17,7 +17,7 @@ const { short, only, beside, rounds: asked, json } = parseArgs({
   }
 }).values
 const rounds = Number(asked ?? (short ? 1 : 5))
-const share = short ? 0.05 : 1
+const share = short ? 0.015 : 1
 const names = { zeromq: 'zeromq.js', crate: 'the crate zeromq', ten: '10 workers', one: 'one endpoint', floor: 'nothing behind it' }
 
 /** What each side did, round by round. Cases of one key are measured together. */

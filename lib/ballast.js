@@ -2,7 +2,7 @@
 
 // V8 frees a buffer that nobody holds any more together with its young objects, which costs next to nothing, but only once these have filled
 // their space. A job of 64 KiB is 400 bytes there: long before that, 64 MB of buffers have come, and V8 goes through all objects of the
-// program to find out which of them are held. So who hands out much memory makes some rubbish with it, in proportion (docs/performance.md).
+// program to find out which of them are held. So who hands out much memory makes some rubbish with it, in proportion (docs/decisions/0010).
 
 /** Frames that are smaller on average come with enough young objects of their own. */
 const LARGE = 4096

@@ -61,9 +61,9 @@ pub struct Books {
     pub(super) round: VecDeque<Rc<Link>>,
     /// Peers that have enough for now get no more before they have less, or it is time.
     pub(super) is_patient: bool,
-    /// Jobs come so fast that those for a whole turn of one of many peers are soon there, and wait for each other until then.
-    pub(super) comes_fast: bool,
+    /// Until then jobs come so fast that those for a whole turn of one of many peers are soon there; and they are waited for.
     pub(super) gathers_until: Option<Instant>,
+    pub(super) is_gathering: bool,
     pub(super) patient_until: Option<Instant>,
     /// Some of the links are reserved.
     pub(super) has_reserved: bool,
@@ -101,8 +101,8 @@ impl Books {
             lent: None,
             round: VecDeque::new(),
             is_patient: true,
-            comes_fast: false,
             gathers_until: None,
+            is_gathering: false,
             patient_until: None,
             has_reserved: false,
             drains: Vec::new(),
@@ -331,8 +331,9 @@ impl Books {
                 .and_then(|since| since.checked_add(limit))
         };
         let late = self.pipe.config.ack_timeout.and_then(held);
+        let gathered = self.gathers_until.filter(|_| self.is_gathering);
         let delayed = self.delayed.first_key_value().map(|(key, _)| key.0);
-        let next = delayed.into_iter().chain(late).chain(self.patient_until).chain(self.gathers_until).min();
+        let next = delayed.into_iter().chain(late).chain(self.patient_until).chain(gathered).min();
         let is_earlier = next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
         self.alarm = next;
         is_earlier

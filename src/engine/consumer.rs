@@ -339,8 +339,8 @@ impl Consumer {
     pub(super) fn demand(&self) -> Demand {
         let tray = self.tray();
         let slots = match tray.mood {
-            Mood::Waiting(slots) | Mood::Busy(slots) => slots.into(),
-            Mood::Away => 0,
+            Mood::Waiting(slots) | Mood::Busy(slots) if !tray.has_stalled => slots.into(),
+            _ => 0,
         };
         Demand { slots, stock: tray.stock(self) }
     }
@@ -375,10 +375,6 @@ impl Consumer {
         if has_moved {
             (tray.still_since, tray.has_stalled) = (now, false);
         }
-        // One that has come for all it was given is in line for more.
-        if tray.hand.is_empty() && tray.still_since + STALLED <= now && tray.line.moves(now) {
-            tray.still_since = now;
-        }
         has_moved
     }
 
@@ -388,6 +384,16 @@ impl Consumer {
         let has_jobs = !tray.hand.is_empty() || !tray.ready.is_empty();
         let is_at_work = matches!(tray.mood, Mood::Busy(_)) && has_jobs && !tray.has_stalled;
         (is_at_work && self.prefetch.is_none()).then(|| tray.still_since + STALLED)
+    }
+
+    /// Whether it is only in line, as one can be that is done with all it has come for: then it has not stalled yet.
+    pub(super) fn is_in_line(&self, now: Instant) -> bool {
+        let mut tray = self.tray();
+        let is_in_line = tray.hand.is_empty() && tray.line.moves(now);
+        if is_in_line {
+            tray.still_since = now;
+        }
+        is_in_line
     }
 
     /// It has stalled: what lies before it is wanted back. Sets `is_dealing` first, for what is taken away is nowhere to be seen for a moment.
@@ -438,6 +444,8 @@ impl Tray {
         let ahead = consumer.prefetch.unwrap_or_else(|| self.pace.within(AHEAD));
         let most = match self.mood {
             Mood::Away => 0,
+            // It would never be found to stall again.
+            _ if self.has_stalled => 0,
             // As much as it is granted, if it is fast: what it waits for as well.
             Mood::Waiting(slots) if consumer.prefetch.is_none() => {
                 let slots = u64::from(slots);

@@ -31,7 +31,7 @@ const WORTH_WAITING: RangeInclusive<usize> = 64..=2048;
 /// So many peers have shares that are small beside all that may be in flight.
 const MANY: usize = 32;
 
-/// With so many jobs in flight for each of them on average, nobody lacks jobs while others are given several.
+/// So many jobs in flight for each of them on average are plenty.
 const PLENTY: usize = 4;
 
 /// A peer that has not settled what it was sent so long ago is slow, however much it takes ahead: it gets no more than the others.
@@ -58,7 +58,7 @@ impl Books {
         touched
     }
 
-    /// Jobs to each in turn; all that it can take to a peer that is the only one.
+    /// Jobs to each in turn; all that it can take to a peer that is the only one of few.
     fn deal_queue(&mut self, touched: &mut Vec<Rc<Link>>) {
         let (mut held, mut passed_over) = (Vec::new(), false);
         while self.queue.jobs() > 0 {
@@ -89,7 +89,8 @@ impl Books {
             if link.outbox.borrow().unwritten() == 0 {
                 touched.push(Rc::clone(&link));
             }
-            let is_alone = self.round.is_empty() && held.is_empty() && !passed_over;
+            let is_alone =
+                self.round.is_empty() && held.is_empty() && !passed_over && self.links.len() < MANY;
             let most = if is_alone { usize::MAX } else { self.turn_of(&link) };
             self.send(&link, most);
             self.round.push_back(link);
@@ -100,32 +101,41 @@ impl Books {
     /// Whether to wait until there are enough jobs for a whole turn of one of many. While jobs come fast that is soon; once they don't, they
     /// go at once.
     fn gathers(&mut self) -> bool {
-        let is_turn =
-            self.queue.jobs() >= self.share().min(MOST_AT_A_TIME) || self.port().waiting_cost() >= LARGE;
-        let until = self.gathers_until.take();
-        self.comes_fast = is_turn || self.comes_fast && until.is_none_or(|until| until > Instant::now());
-        let gathers = self.comes_fast && !is_turn && self.queue.jobs() > 0 && self.serves_many();
-        if gathers {
-            self.gathers_until = until.or_else(|| Some(Instant::now() + PATIENCE));
+        let (jobs, share) = (self.queue.jobs(), self.share());
+        if jobs >= share.min(MOST_AT_A_TIME) {
+            let is_worth_it = share >= *WORTH_WAITING.start() && self.serves_many();
+            self.gathers_until = is_worth_it.then(|| Instant::now() + PATIENCE);
+        } else if self.gathers_until.is_some_and(|until| until <= Instant::now()) {
+            self.gathers_until = None;
+            self.end_patience();
         }
-        gathers
+        // Whatever else waits, the mark in bytes should not be reached by that.
+        let is_light = self.port().waiting_cost() < LARGE;
+        self.is_gathering = (1..share.min(MOST_AT_A_TIME)).contains(&jobs)
+            && is_light
+            && self.is_patient
+            && self.gathers_until.is_some()
+            && self.serves_many();
+        self.is_gathering
     }
 
     /// How many jobs a peer is given in its turn: one, but while there is plenty, several.
     fn turn_of(&self, link: &Link) -> usize {
         let plenty = self.queue.jobs() / (8 * (self.round.len() + 1));
-        // Each of many costs the less the more it is given at a time: up to its share, and what one that settles its jobs soon does in some 10 ms.
+        // Each of many costs the less the more it is given at a time: up to its share, and what one that settles its jobs soon does in some 10 ms. Credit
+        // that is fixed says nothing of that, so it is no more than it has shown to settle.
         let flight = link.flight.borrow();
         let is_worth_more = self.serves_many() && flight.oldest().is_none_or(|sent| sent.elapsed() < QUICK);
         let lacks = self.share().saturating_sub(flight.jobs());
-        let more = if is_worth_more { lacks.min((flight.credit() / 2) as usize) } else { 0 };
+        let able = (flight.credit() / 2).min(flight.settled());
+        let more = if is_worth_more { lacks.min(able as usize) } else { 0 };
         plenty.max(more).clamp(1, MOST_AT_A_TIME)
     }
 
-    /// Whether there are many peers, and nobody lacks jobs.
+    /// Whether there are many peers, all of which acknowledge, and on average they have plenty.
     fn serves_many(&self) -> bool {
         let peers = self.links.len();
-        peers >= MANY && self.port().in_flight() >= PLENTY * peers
+        self.plain == 0 && peers >= MANY && self.port().in_flight() >= PLENTY * peers
     }
 
     /// Jobs that may only travel alone go to peers that have nothing; if there are too few of those, others are emptied.

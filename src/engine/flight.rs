@@ -77,6 +77,11 @@ impl Flight {
         self.jobs
     }
 
+    /// How many it has settled.
+    pub fn settled(&self) -> u64 {
+        self.sent - self.jobs as u64
+    }
+
     /// What they count.
     pub fn cost(&self) -> usize {
         self.cost

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 /// A thread that has come for jobs so often meanwhile makes its rounds: it will soon come for those of this consumer too,
-const ROUNDS: u64 = 16;
+const ROUNDS: u64 = 32;
 
 /// but is waited for no longer than this.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -38,7 +38,9 @@ impl Line {
 
     /// Its thread, which is this one, has come for jobs.
     pub fn visit(&mut self) {
-        self.visits.get_or_insert_with(|| VISITS.with(Arc::clone)).fetch_add(1, Relaxed);
+        let visits = self.visits.get_or_insert_with(|| VISITS.with(Arc::clone));
+        // No other thread writes it.
+        visits.store(visits.load(Relaxed) + 1, Relaxed);
     }
 
     /// The consumer was given what it waits for.

@@ -188,7 +188,11 @@ impl PullEnd {
         let settled = self.port().settled.load(SeqCst);
         let has_moved = consumers.iter().filter(|consumer| consumer.look(now)).count() > 0;
         for consumer in consumers.iter().filter(|consumer| consumer.stalls_at().is_some_and(|at| at <= now)) {
-            self.port().put_back(consumer.stall(&self.port().is_dealing));
+            // Nobody could begin sooner with what waits for a thread that makes its rounds, as far as we know.
+            let is_needed = consumers.iter().any(|other| other.waits());
+            if is_needed || !consumer.is_in_line(now) {
+                self.port().put_back(consumer.stall(&self.port().is_dealing));
+            }
         }
         // What has come behind something that was given back must go back too.
         self.give_back(&mut self.state.borrow_mut(), |_| false);
