@@ -444,7 +444,7 @@ impl Tray {
         let ahead = consumer.prefetch.unwrap_or_else(|| self.pace.within(AHEAD));
         let most = match self.mood {
             Mood::Away => 0,
-            // It would never be found to stall again.
+            // It would never be found to stall again, and keep them.
             _ if self.has_stalled => 0,
             // As much as it is granted, if it is fast: what it waits for as well.
             Mood::Waiting(slots) if consumer.prefetch.is_none() => {

@@ -109,7 +109,7 @@ impl Books {
             self.gathers_until = None;
             self.end_patience();
         }
-        // Whatever else waits, the mark in bytes should not be reached by that.
+        // Nobody should wait for room meanwhile.
         let is_light = self.port().waiting_cost() < LARGE;
         self.is_gathering = (1..share.min(MOST_AT_A_TIME)).contains(&jobs)
             && is_light
