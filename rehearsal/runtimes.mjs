@@ -15,7 +15,7 @@ const LIMIT = 300_000
 
 /** Runs one file: what it printed, and whether all of its tests passed. */
 function run ({ program, test }, file) {
-  const child = spawn(program(), [...test, file], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], timeout: LIMIT, killSignal: 'SIGKILL' })
+  const child = spawn(program(), [...test, file], { cwd: root, env: { ...process.env, ZEROPIPE_REHEARSAL: '1' }, stdio: ['ignore', 'pipe', 'pipe'], timeout: LIMIT, killSignal: 'SIGKILL' })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => { output += text })
   return new Promise((resolve, reject) => {

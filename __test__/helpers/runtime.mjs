@@ -6,6 +6,9 @@ const isBun = bun !== undefined
 export const isDeno = deno !== undefined
 export const isNode = !isBun && !isDeno
 
+/** All runtimes are rehearsed, one of which this is: what takes long need not be done as often in each as where it is the only one. */
+export const isOneOfMany = process.env.ZEROPIPE_REHEARSAL !== undefined
+
 /** What stands before the file of a program, for this runtime. */
 export const ownArgs = isDeno ? ['run', '--allow-all'] : []
 
