@@ -54,13 +54,14 @@ test('threads that are terminated in the middle of a full queue: what was accept
       await Promise.all(pushers.map(message))
       await Promise.all(pushers.map(pusher => pusher.terminate()))
       const last = thread('last ' + address)
+      const ended = once(last, 'exit')
       let [accepted, isLast] = [0, false]
       for await (const [job] of pull()) {
         accepted += String(job) === 'one of ten'
         isLast ||= String(job) === 'last'
         if (isLast && accepted === 200) break
       }
-      await once(last, 'exit')
+      await ended
       console.log('over')
     } else {
       const [address] = workerData.split(' ').reverse()
