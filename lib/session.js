@@ -262,6 +262,9 @@ class Session {
 
   /** The engine has closed the pipe, and says what became of the jobs that were left. */
   closed ({ givenUp, dropped }) {
+    // What has come before counts, though this mail was read with the bit of another, and their bits are yet to be looked at.
+    this.requests?.serve()
+    this.requests?.serveFailures()
     const left = dropped + this.end()
     // Whoever asked for it says so.
     if (this.closing === null) return
