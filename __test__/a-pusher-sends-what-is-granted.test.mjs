@@ -696,14 +696,20 @@ test('no peer holds more than a quarter of the bytes that may be in flight while
   assert.deepEqual([greedy.jobs.length, other.jobs.length], [10, 10])
 })
 
-test('peers that have half of their share get the rest too, though they settle nothing', { timeout }, async t => {
-  const { pipe, address } = await pusher(t, { highWaterMark: { messages: 3200 } })
+/** As many peers as the pusher takes for many; each grants so many jobs. */
+async function manyPeers (t, address, jobs) {
   const peers = []
   while (peers.length < 32) peers.push(await dialPull(t, address))
   for (const peer of peers) {
-    peer.credit(NO_LIMIT)
+    peer.credit(jobs)
     await peer.ask()
   }
+  return peers
+}
+
+test('peers that have half of their share get the rest too, though they settle nothing', { timeout }, async t => {
+  const { pipe, address } = await pusher(t, { highWaterMark: { messages: 3200 } })
+  const peers = await manyPeers(t, address, NO_LIMIT)
   await pushAll(pipe, numbers(4000))
   while (pipe.stats().push.inFlight < 3200) await peers[0].ask(1)
   for (const peer of peers) await peer.ask()
@@ -715,12 +721,7 @@ test('peers that have half of their share get the rest too, though they settle n
 
 test('of a burst no peer gets much more than others, however much they have granted, before they settle any', { timeout }, async t => {
   const { pipe, address } = await pusher(t)
-  const peers = []
-  while (peers.length < 32) peers.push(await dialPull(t, address))
-  for (const peer of peers) {
-    peer.credit(2000)
-    await peer.ask()
-  }
+  const peers = await manyPeers(t, address, 2000)
   await pushAll(pipe, numbers(3200))
   while (pipe.stats().push.inFlight < 3200) await peers[0].ask(1)
   for (const peer of peers) await peer.ask()
@@ -731,12 +732,7 @@ test('of a burst no peer gets much more than others, however much they have gran
 
 test('jobs that come behind many, to many peers, go soon, though they are fewer than a turn and nobody settles anything', { timeout }, async t => {
   const { pipe, address } = await pusher(t)
-  const peers = []
-  while (peers.length < 32) peers.push(await dialPull(t, address))
-  for (const peer of peers) {
-    peer.credit(NO_LIMIT)
-    await peer.ask()
-  }
+  const peers = await manyPeers(t, address, NO_LIMIT)
   for (const [count, all] of [[5000, 5000], [1, 5001], [10, 5011], [3000, 8011], [1, 8012]]) {
     await pushAll(pipe, numbers(count))
     while (pipe.stats().push.inFlight < all) await peers[0].ask(1)

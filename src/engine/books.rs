@@ -61,10 +61,10 @@ pub struct Books {
     pub(super) round: VecDeque<Rc<Link>>,
     /// Peers that have enough for now get no more before they have less, or it is time.
     pub(super) is_patient: bool,
-    /// Until then jobs come so fast that those for a whole turn of one of many peers are soon there; and they are waited for.
+    pub(super) patient_until: Option<Instant>,
+    /// Until then jobs come so fast that those for a whole turn of one of many peers are soon there; and whether they are waited for.
     pub(super) gathers_until: Option<Instant>,
     pub(super) is_gathering: bool,
-    pub(super) patient_until: Option<Instant>,
     /// Some of the links are reserved.
     pub(super) has_reserved: bool,
     pub(super) drains: Vec<Drain>,
@@ -101,9 +101,9 @@ impl Books {
             lent: None,
             round: VecDeque::new(),
             is_patient: true,
+            patient_until: None,
             gathers_until: None,
             is_gathering: false,
-            patient_until: None,
             has_reserved: false,
             drains: Vec::new(),
             drained: Vec::new(),

@@ -102,7 +102,8 @@ impl Books {
     /// go at once.
     fn gathers(&mut self) -> bool {
         let (jobs, share) = (self.queue.jobs(), self.share());
-        if jobs >= share.min(MOST_AT_A_TIME) {
+        let turn = share.min(MOST_AT_A_TIME);
+        if jobs >= turn {
             let is_worth_it = share >= *WORTH_WAITING.start() && self.serves_many();
             self.gathers_until = is_worth_it.then(|| Instant::now() + PATIENCE);
         } else if self.gathers_until.is_some_and(|until| until <= Instant::now()) {
@@ -111,7 +112,7 @@ impl Books {
         }
         // Nobody should wait for room meanwhile.
         let is_light = self.port().waiting_cost() < LARGE;
-        self.is_gathering = (1..share.min(MOST_AT_A_TIME)).contains(&jobs)
+        self.is_gathering = (1..turn).contains(&jobs)
             && is_light
             && self.is_patient
             && self.gathers_until.is_some()
