@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { pusher } from './helpers/ends.mjs'
 import { open } from './helpers/open.mjs'
 import { inprocPlace } from './helpers/place.mjs'
 import { standing } from './helpers/settle.mjs'
@@ -162,4 +163,19 @@ test('pull opens nothing before its first next', limit, async t => {
   assert.deepEqual(pipe.stats().pull.bound, [place])
   await iterator.return()
   await next
+})
+
+test('a job that a loop has while it waits keeps no others in memory', limit, async t => {
+  const [job, count] = [Buffer.alloc(100), 600]
+  const { pipe, address } = await pusher(t)
+  for (let left = count; left > 0; left--) await pipe.push(job)
+  const iterator = open(t, { pull: { connect: address } }).pull({ prefetch: count })
+
+  const sizes = []
+  while (sizes.length < count) sizes.push((await iterator.next()).value[0].buffer.byteLength)
+
+  // It has waited for the first, and will wait with the last.
+  const [first, last] = [sizes[0], sizes.at(-1)]
+  assert.ok(Math.max(...sizes) > Buffer.poolSize, 'they have come many at a time')
+  assert.ok(Math.max(first, last) <= Buffer.poolSize, `the first in ${first} bytes, the last in ${last}`)
 })

@@ -55,6 +55,11 @@ class Unpacker {
     return this.slicer.slice()
   }
 
+  /** The job sliced last, as it is best held for long. */
+  apart (job) {
+    return this.slicer.apart(job)
+  }
+
   /** All jobs sliced so far are done. */
   settle () {
     this.words[DONE] = this.begun

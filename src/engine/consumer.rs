@@ -73,6 +73,8 @@ struct Tray {
     still_since: Instant,
     has_stalled: bool,
     line: Line,
+    /// With how many jobs it begins at once when it comes for what it has waited for.
+    called_for: u64,
     /// What lay before it was taken away, and what it has in hand asked for.
     is_called_back: bool,
     /// The source of the job that would go on the row of those that were taken last.
@@ -151,6 +153,7 @@ impl Consumer {
             still_since: now,
             has_stalled: false,
             line: Line::new(now),
+            called_for: 0,
             is_called_back: false,
             row: None,
         };
@@ -177,6 +180,7 @@ impl Consumer {
         let now = Instant::now();
         tray.measure(self, now);
         (tray.still_since, tray.has_stalled, tray.is_called_back) = (now, false, false);
+        tray.called_for = 0;
         let delivery = tray.ready.pop_front();
         tray.mood = match &delivery {
             None if slots > 0 => Mood::Waiting(slots),
@@ -432,6 +436,7 @@ impl Tray {
                 self.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32));
                 let now = Instant::now();
                 self.line.join(now);
+                self.called_for = u64::from(slots).min(delivery.jobs as u64);
                 (self.still_since, self.has_stalled) = (now, false);
                 consumer.is_called.store(true, SeqCst);
             }
@@ -472,10 +477,12 @@ impl Tray {
         self.count(consumer, word::BEGUN)
     }
 
-    /// What it has before it and has not begun with.
+    /// What it has before it and has not begun with. Where that is not fixed, what it is called for is as good as begun with: else its pusher would be
+    /// told of fewer jobs for as long as it takes to come for them.
     fn stock(&self, consumer: &Consumer) -> u64 {
         let ready: usize = self.ready.iter().map(|delivery| delivery.jobs).sum();
-        ready as u64 + self.taken - self.begun(consumer)
+        let unstarted = ready as u64 + self.taken - self.begun(consumer);
+        if consumer.prefetch.is_none() { unstarted.saturating_sub(self.called_for) } else { unstarted }
     }
 
     fn unsettled(&self) -> u64 {

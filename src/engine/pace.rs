@@ -17,7 +17,7 @@ pub struct Pace {
     /// Jobs, and the seconds they took, the recent ones counting most.
     jobs: f64,
     seconds: f64,
-    /// What it may have ahead at most: doubles each time it has done that many.
+    /// What it may have ahead at most: grows each time it has done that many.
     trust: u64,
     /// How many it has done since.
     kept_up: u64,
@@ -37,8 +37,17 @@ impl Pace {
         self.kept_up += jobs;
         if self.kept_up >= self.trust {
             self.kept_up = 0;
-            self.trust = (self.trust * 2).min(MOST);
+            self.trust = (self.trust * self.growth()).min(MOST);
         }
+    }
+
+    /// Trust doubles; fourfold is no risk of one whose pace allows for as many.
+    fn growth(&self) -> u64 {
+        if self.at_pace(AHEAD) >= 4 * self.trust { 4 } else { 2 }
+    }
+
+    fn at_pace(&self, time: Duration) -> u64 {
+        (self.jobs / self.seconds * time.as_secs_f64()) as u64
     }
 
     /// It has stopped: all that was learnt is forgotten.
@@ -51,7 +60,7 @@ impl Pace {
         if self.seconds == 0.0 {
             return 0;
         }
-        ((self.jobs / self.seconds * time.as_secs_f64()) as u64).min(self.trust)
+        self.at_pace(time).min(self.trust)
     }
 }
 
@@ -70,17 +79,23 @@ mod tests {
         }
     }
 
-    #[test]
-    fn trust_starts_at_one_and_doubles_while_the_consumer_keeps_up() {
+    /// How many jobs a consumer has ahead, time after time, that does each in so long and all that it has.
+    fn ahead_of(took: Duration) -> Vec<u64> {
         let mut pace = Pace::default();
         assert_eq!(pace.within(AHEAD), 0);
-        let mut ahead = Vec::new();
-        for _ in 0..5 {
+        let keep_up = |_| {
             let jobs = pace.within(AHEAD).max(1);
-            pace.measure(jobs, MILLISECOND / 1000);
-            ahead.push(pace.within(AHEAD));
-        }
-        assert_eq!(ahead, [2, 4, 8, 16, 32]);
+            pace.measure(jobs, took * jobs as u32);
+            pace.within(AHEAD)
+        };
+        (0..5).map(keep_up).collect()
+    }
+
+    #[test]
+    fn trust_starts_at_one_and_grows_while_the_consumer_keeps_up_faster_if_its_pace_allows_for_it() {
+        assert_eq!(ahead_of(MILLISECOND / 1000), [4, 16, 64, 256, 1024]);
+        assert_eq!(ahead_of(MILLISECOND * 95 / 100), [4, 16, 21, 21, 21]);
+        assert_eq!(ahead_of(6 * MILLISECOND), [2, 3, 3, 3, 3]);
     }
 
     #[test]
