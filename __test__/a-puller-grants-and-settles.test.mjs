@@ -403,6 +403,22 @@ test('what lies unstarted for 100 ms before a loop that has stopped is RETURNed'
   assert.equal(peer.left, 1)
 })
 
+test('a loop that is called for a job is granted no fewer until its thread comes', { timeout }, async t => {
+  const { pipe, address } = await puller(t)
+  const peer = await dialPush(t, address)
+  const next = (await fast(pipe, peer)).next()
+  // By now this thread does not read by itself any more.
+  await sleep(100)
+  await peer.ask(20)
+  const before = peer.credits.length
+  peer.push('called for')
+  for (const until = performance.now() + 50; performance.now() < until;);
+  await next
+  await peer.ask(20)
+  const later = peer.credits.slice(before - 1).map(({ jobs }) => jobs)
+  assert.deepEqual(later, later.toSorted((a, b) => a - b))
+})
+
 test('with a fixed prefetch it stays', { timeout }, async t => {
   const { pipe, address } = await puller(t)
   const peer = await dialPush(t, address)

@@ -68,13 +68,19 @@ class Slicer {
     return this.isEmpty() ? this.apart(job) : job
   }
 
-  /** A job that may be held for long: a copy, if it would keep a large slab for little. */
+  /** A job that may be held for long: a copy, if it would keep a large slab for little; and no part of any other memory, for that would keep it too. */
   apart (job) {
     const { slab } = this
     if (slab.length <= this.small.length) return job
     let bytes = 0
     for (const frame of job) bytes += frame.length
-    return bytes <= slab.length * PART ? job.map(frame => Buffer.from(frame)) : job
+    if (bytes > slab.length * PART) return job
+    const copy = Buffer.allocUnsafeSlow(bytes)
+    let end = 0
+    return job.map(frame => {
+      copy.set(frame, end)
+      return copy.subarray(end, end += frame.length)
+    })
   }
 
   sliceMany (end) {

@@ -4,7 +4,7 @@ import { start } from './crew.mjs'
 export const title = 'A worker that eats millions, a round trip of 50 ms away: jobs a second with credit, beside plain PUSH/PULL'
 
 export async function run (short) {
-  // The grant doubles with each round trip until it is as large as it need be: that takes a second.
+  // The grant grows with each round trip until it is as large as it need be: that takes a second.
   const skip = 500_000
   const count = skip + (short ? 500_000 : 5_000_000)
   const rates = {}

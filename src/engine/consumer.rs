@@ -133,7 +133,7 @@ enum Mood {
 pub struct Demand {
     /// It waits for that many.
     pub slots: u64,
-    /// It has that many before it which it has not begun with.
+    /// It has that many before it which it has not begun with, nor is called for.
     pub stock: u64,
 }
 
@@ -346,7 +346,7 @@ impl Consumer {
             Mood::Waiting(slots) | Mood::Busy(slots) if !tray.has_stalled => slots.into(),
             _ => 0,
         };
-        Demand { slots, stock: tray.stock(self) }
+        Demand { slots, stock: tray.stock_told(self) }
     }
 
     /// What it may have before it besides that, toward a pusher that is so far away.
@@ -431,18 +431,24 @@ impl Tray {
         match self.mood {
             Mood::Away => return Err(delivery),
             Mood::Busy(_) if self.is_called_back => return Err(delivery),
-            Mood::Busy(slots) => self.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32)),
+            Mood::Busy(slots) => self.fill(slots, delivery.jobs),
             Mood::Waiting(slots) => {
-                self.mood = Mood::Busy(slots.saturating_sub(delivery.jobs as u32));
+                self.fill(slots, delivery.jobs);
                 let now = Instant::now();
                 self.line.join(now);
-                self.called_for = u64::from(slots).min(delivery.jobs as u64);
                 (self.still_since, self.has_stalled) = (now, false);
                 consumer.is_called.store(true, SeqCst);
             }
         }
         self.ready.push_back(delivery);
         Ok(())
+    }
+
+    /// So many jobs, for that many slots.
+    fn fill(&mut self, slots: u32, jobs: usize) {
+        let filled = slots.min(jobs as u32);
+        self.called_for += u64::from(filled);
+        self.mood = Mood::Busy(slots - filled);
     }
 
     fn wants(&self, consumer: &Consumer) -> Option<usize> {
@@ -477,12 +483,17 @@ impl Tray {
         self.count(consumer, word::BEGUN)
     }
 
-    /// What it has before it and has not begun with. Where that is not fixed, what it is called for is as good as begun with: else its pusher would be
-    /// told of fewer jobs for as long as it takes to come for them.
+    /// What it has before it and has not begun with.
     fn stock(&self, consumer: &Consumer) -> u64 {
         let ready: usize = self.ready.iter().map(|delivery| delivery.jobs).sum();
-        let unstarted = ready as u64 + self.taken - self.begun(consumer);
-        if consumer.prefetch.is_none() { unstarted.saturating_sub(self.called_for) } else { unstarted }
+        ready as u64 + self.taken - self.begun(consumer)
+    }
+
+    /// That for its pushers. Where it is not fixed, what it is called for is as good as begun with: else they would be told of fewer jobs for as long as
+    /// it takes to come for them.
+    fn stock_told(&self, consumer: &Consumer) -> u64 {
+        let called_for = if consumer.prefetch.is_none() { self.called_for } else { 0 };
+        self.stock(consumer).saturating_sub(called_for)
     }
 
     fn unsettled(&self) -> u64 {

@@ -41,7 +41,7 @@ impl Pace {
         }
     }
 
-    /// Trust doubles; fourfold is no risk of one whose pace allows for as many.
+    /// Trust doubles, or grows fourfold in one whose pace allows for as many.
     fn growth(&self) -> u64 {
         if self.at_pace(AHEAD) >= 4 * self.trust { 4 } else { 2 }
     }
