@@ -88,7 +88,7 @@ export interface PipeOptions {
   reply?: string | Sites
   /**
    * What may wait in push before `push` itself waits: default 100,000 jobs and 64 MiB. As much again may be in flight
-   * to zeropipe workers; with more than a hundred of them, a hundredth of those jobs to each.
+   * to zeropipe workers; with more than fifty of them, a fiftieth of those jobs to each.
    */
   highWaterMark?: {
     /** Jobs. */

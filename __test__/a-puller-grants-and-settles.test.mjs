@@ -410,13 +410,13 @@ test('a loop that is called for a job is granted no fewer until its thread comes
   // By now this thread does not read by itself any more.
   await sleep(100)
   await peer.ask(20)
-  const before = peer.credits.length
+  const [before, told] = [lastCredit(peer), peer.credits.length]
   peer.push('called for')
   for (const until = performance.now() + 50; performance.now() < until;);
   await next
   await peer.ask(20)
-  const later = peer.credits.slice(before - 1).map(({ jobs }) => jobs)
-  assert.deepEqual(later, later.toSorted((a, b) => a - b))
+  // Much less would be that of a loop that has stalled, later.
+  assert.ok(!peer.credits.slice(told).some(({ jobs }) => jobs === before - 1))
 })
 
 test('with a fixed prefetch it stays', { timeout }, async t => {

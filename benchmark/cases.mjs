@@ -9,6 +9,8 @@ const MIB = 1024 * KIB
 const jobs = (zeropipe, zeromq) => ({ zeropipe, zeromq })
 const small = jobs(10_000_000, 1_000_000)
 const middling = jobs(3_000_000, 750_000)
+/** A thousand workers take a second until each has shown how fast it is. */
+const many = jobs(30_000_000)
 const countOf = (counts, side, share) => Math.ceil((counts[side] ?? counts.zeropipe) * share / 8) * 8
 
 /** What all cases share that look at the same runs; `pick` says what of them they look at. */
@@ -46,7 +48,7 @@ const growth = (name, fewer, optionsOf, atLeast) => ({
   unit: '/s',
   sides: ['zeropipe', fewer],
   atLeast,
-  take: ({ side, share }) => throughput({ library: 'zeropipe', count: countOf(small, side, share), size: 16, ...optionsOf(side === fewer) }),
+  take: ({ side, share }) => throughput({ library: 'zeropipe', count: countOf(many, side, share), size: 16, ...optionsOf(side === fewer) }),
   pick: ({ rate }) => rate
 })
 

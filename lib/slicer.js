@@ -10,8 +10,8 @@ const MORE = 2 ** 31
 const HEADER = 5
 /** The most frames of a slab. */
 const FRAMES = 4096
-/** A job that is no more than this part of its slab should not keep all of it. */
-const PART = 1 / 8
+/** A job that is no more than this part of its slab should not keep all of it. A copy costs as much as handing out a few jobs, so it is not for large ones. */
+const PART = 1 / 128
 
 /**
  * Makes a Buffer of a part of memory. The class that Node makes all Buffers of does it in a third of the time that `subarray` takes; a

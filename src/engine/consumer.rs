@@ -73,8 +73,9 @@ struct Tray {
     still_since: Instant,
     has_stalled: bool,
     line: Line,
-    /// With how many jobs it begins at once when it comes for what it has waited for.
-    called_for: u64,
+    /// How many jobs it will have begun with since the beginning as soon as it has come for what it was called for; 0 if it was not, or all
+    /// is different now.
+    begins: u64,
     /// What lay before it was taken away, and what it has in hand asked for.
     is_called_back: bool,
     /// The source of the job that would go on the row of those that were taken last.
@@ -153,7 +154,7 @@ impl Consumer {
             still_since: now,
             has_stalled: false,
             line: Line::new(now),
-            called_for: 0,
+            begins: 0,
             is_called_back: false,
             row: None,
         };
@@ -180,7 +181,6 @@ impl Consumer {
         let now = Instant::now();
         tray.measure(self, now);
         (tray.still_since, tray.has_stalled, tray.is_called_back) = (now, false, false);
-        tray.called_for = 0;
         let delivery = tray.ready.pop_front();
         tray.mood = match &delivery {
             None if slots > 0 => Mood::Waiting(slots),
@@ -278,6 +278,7 @@ impl Consumer {
             return None;
         }
         is_dealing.store(true, SeqCst);
+        tray.begins = 0;
         tray.ready.pop_back()
     }
 
@@ -447,7 +448,9 @@ impl Tray {
     /// So many jobs, for that many slots.
     fn fill(&mut self, slots: u32, jobs: usize) {
         let filled = slots.min(jobs as u32);
-        self.called_for += u64::from(filled);
+        if filled > 0 {
+            self.begins = self.given() + u64::from(filled);
+        }
         self.mood = Mood::Busy(slots - filled);
     }
 
@@ -485,15 +488,20 @@ impl Tray {
 
     /// What it has before it and has not begun with.
     fn stock(&self, consumer: &Consumer) -> u64 {
+        self.given() - self.begun(consumer)
+    }
+
+    /// How many jobs it was given since the beginning.
+    fn given(&self) -> u64 {
         let ready: usize = self.ready.iter().map(|delivery| delivery.jobs).sum();
-        ready as u64 + self.taken - self.begun(consumer)
+        self.taken + ready as u64
     }
 
     /// That for its pushers. Where it is not fixed, what it is called for is as good as begun with: else they would be told of fewer jobs for as long as
     /// it takes to come for them.
     fn stock_told(&self, consumer: &Consumer) -> u64 {
-        let called_for = if consumer.prefetch.is_none() { self.called_for } else { 0 };
-        self.stock(consumer).saturating_sub(called_for)
+        let begins = if consumer.prefetch.is_none() { self.begins } else { 0 };
+        self.given().saturating_sub(self.begun(consumer).max(begins))
     }
 
     fn unsettled(&self) -> u64 {
@@ -572,6 +580,7 @@ impl Tray {
     /// Takes away what was made ready, and asks for what else was not begun with.
     fn call_back(&mut self, consumer: &Consumer, is_dealing: &AtomicBool) -> Vec<Delivery> {
         is_dealing.store(true, SeqCst);
+        self.begins = 0;
         if self.taken > self.begun(consumer) {
             self.is_called_back = true;
             consumer.handle.raise(RECALL);
@@ -581,6 +590,7 @@ impl Tray {
 
     /// Takes away all that it has before it and has not begun with, in order.
     fn take_away(&mut self, consumer: &Consumer) -> Vec<Delivery> {
+        self.begins = 0;
         self.unstarted(consumer).into_iter().chain(std::mem::take(&mut self.ready)).collect()
     }
 

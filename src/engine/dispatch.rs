@@ -20,7 +20,7 @@ use crate::{
 const ROOM_PER_PEER: usize = 2 * LARGE;
 
 /// How many jobs a peer is given in its turn at most, when others can take some too.
-const MOST_AT_A_TIME: usize = 1024;
+const MOST_AT_A_TIME: usize = 2048;
 
 /// How long one of many peers may have to wait for more jobs, so that it is written to less often and more at a time.
 const PATIENCE: Duration = Duration::from_millis(2);
@@ -38,7 +38,7 @@ const PLENTY: usize = 4;
 const QUICK: Duration = Duration::from_secs(2);
 
 /// The part of what may wait that may be in flight toward each zeropipe peer, however many there are.
-const PART_OF_EACH: usize = 100;
+const PART_OF_EACH: usize = 50;
 
 impl Books {
     /// The links that were given something.
