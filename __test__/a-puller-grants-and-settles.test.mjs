@@ -407,12 +407,12 @@ test('a loop that is called for a job is granted no fewer until its thread comes
   const { pipe, address } = await puller(t)
   const peer = await dialPush(t, address)
   const next = (await fast(pipe, peer)).next()
-  // By now this thread does not read by itself any more.
-  await sleep(100)
   await peer.ask(20)
+  // By then this thread does not read by itself any more.
+  await sleep(100)
   const [before, told] = [lastCredit(peer), peer.credits.length]
   peer.push('called for')
-  for (const until = performance.now() + 50; performance.now() < until;);
+  for (const until = performance.now() + 20; performance.now() < until;);
   await next
   await peer.ask(20)
   // Much less would be that of a loop that has stalled, later.

