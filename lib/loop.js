@@ -37,7 +37,7 @@ class Loop {
     this.awaited = 0
     this.take = job => {
       this.waitLess()
-      // A promise that was waited for for long is an old object, and V8 keeps what it refers to until it collects all garbage.
+      // A promise on which somebody has waited for long is an old object, and V8 keeps what it refers to until it collects all garbage.
       this.waiting.shift().resolve({ value: this.shape(this.unpacker, this.unpacker.apart(job)), done: false })
     }
     if (signal?.aborted) this.failures.push(signal.reason)
