@@ -31,13 +31,27 @@ pub struct Heartbeat {
     deadline: Option<Instant>,
     /// The peer's own promise, made in its last PING: it speaks at least this often.
     promise: Option<(Duration, Instant)>,
+    /// How long the peer may hear nothing of us while it sends, and since when it has heard nothing.
+    signs: Option<(Duration, Instant)>,
 }
 
+/// A peer's patience is taken for no shorter than this, or it could have us send a sign for each of its bytes.
+const SHORTEST_SIGN: Duration = Duration::from_millis(10);
+
+/// So many signs of life fit into what a peer waits for one.
+const SIGNS_IN_TIME: u32 = 3;
+
 impl Heartbeat {
-    /// A clock that starts now.
-    pub fn new(interval: Option<Duration>, timeout: Duration, now: Instant) -> Self {
+    /// A clock that starts now. `patience` is how long the peer, by its own word, waits for a sign of life.
+    pub fn new(
+        interval: Option<Duration>,
+        timeout: Duration,
+        patience: Option<Duration>,
+        now: Instant,
+    ) -> Self {
         let next_ping = now + interval.unwrap_or(NEVER);
-        Self { interval, timeout, next_ping, asked: false, deadline: None, promise: None }
+        let signs = patience.map(|patience| ((patience / SIGNS_IN_TIME).max(SHORTEST_SIGN), now));
+        Self { interval, timeout, next_ping, asked: false, deadline: None, promise: None, signs }
     }
 
     /// Something was received: any byte is life.
@@ -49,11 +63,17 @@ impl Heartbeat {
         }
     }
 
-    /// The peer's system has taken something, if not the peer.
-    pub fn progressed(&mut self, now: Instant) {
-        if let Some(deadline) = &mut self.deadline {
-            *deadline = now + self.timeout;
+    /// Something was written, so the peer will hear of us.
+    pub fn spoke(&mut self, now: Instant) {
+        if let Some((_, since)) = &mut self.signs {
+            *since = now;
         }
+    }
+
+    /// Whether the peer, which has just been heard, should be sent a sign of life: its PING may be far behind what it has sent
+    /// before, and it counts us as gone if it hears nothing meanwhile.
+    pub fn owes_sign(&self, now: Instant) -> bool {
+        self.signs.is_some_and(|(interval, since)| since + interval <= now)
     }
 
     /// The PING has left for the kernel.
@@ -114,7 +134,7 @@ mod tests {
     #[test]
     fn a_silent_peer_is_gone_after_the_timeout_and_one_that_speaks_is_not() {
         let start = Instant::now();
-        let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, start);
+        let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, None, start);
         assert_eq!(beat.tick(start, false, false), Beat::Wait);
         assert_eq!(beat.tick(start + SECOND, false, false), Beat::Ping);
         // The deadline runs only once the PING has left.
@@ -131,7 +151,7 @@ mod tests {
     #[test]
     fn nothing_is_asked_of_a_peer_that_is_not_read() {
         let start = Instant::now();
-        let mut beat = Heartbeat::new(Some(SECOND), SECOND, start);
+        let mut beat = Heartbeat::new(Some(SECOND), SECOND, None, start);
         assert_eq!(beat.tick(start + SECOND, false, true), Beat::Wait);
         assert_eq!(beat.tick(start + 2 * SECOND, false, false), Beat::Ping);
     }
@@ -139,7 +159,7 @@ mod tests {
     #[test]
     fn a_promise_of_the_peer_is_held_against_it() {
         let start = Instant::now();
-        let mut beat = Heartbeat::new(None, SECOND, start);
+        let mut beat = Heartbeat::new(None, SECOND, None, start);
         beat.promised(10, start);
         assert_eq!(beat.due(), start + SECOND);
         beat.received(start + SECOND / 2);
@@ -147,5 +167,30 @@ mod tests {
         assert_eq!(beat.tick(start + 2 * SECOND, false, false), Beat::Gone);
         beat.promised(0, start);
         assert_eq!(beat.tick(start + 9 * SECOND, false, false), Beat::Wait);
+    }
+
+    #[test]
+    fn what_we_write_does_not_put_the_deadline_off() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, Some(SECOND), start);
+        assert_eq!(beat.tick(start + SECOND, false, false), Beat::Ping);
+        beat.ping_left(start + SECOND);
+        (10..40).for_each(|tenth| beat.spoke(start + tenth * SECOND / 10));
+        assert_eq!(beat.due(), start + 2 * SECOND);
+        assert_eq!(beat.tick(start + 4 * SECOND, false, false), Beat::Gone);
+    }
+
+    #[test]
+    fn a_peer_that_waits_for_a_sign_of_life_is_owed_three_in_that_time() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(None, SECOND, Some(3 * SECOND), start);
+        assert!(!beat.owes_sign(start + SECOND - SECOND / 10));
+        assert!(beat.owes_sign(start + SECOND));
+        beat.spoke(start + SECOND);
+        assert!(!beat.owes_sign(start + 2 * SECOND - SECOND / 10));
+        // However impatient it says it is, it can't have an answer to each of its bytes.
+        let beat = Heartbeat::new(None, SECOND, Some(Duration::ZERO), start);
+        assert!(!beat.owes_sign(start + SHORTEST_SIGN / 2) && beat.owes_sign(start + SHORTEST_SIGN));
+        assert!(!Heartbeat::new(None, SECOND, None, start).owes_sign(start + 9 * SECOND));
     }
 }

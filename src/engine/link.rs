@@ -39,7 +39,7 @@ use crate::{
     wire::{
         command::{self, Command, FlowCommand},
         decoder::Decoder,
-        flow::Instance,
+        flow::{ALIVE, Instance},
         handshake::{self, Handshake, Hello, SocketType},
     },
 };
@@ -280,6 +280,7 @@ async fn shake_hands(stream: &mut BoxStream, end: &dyn End) -> Result<(handshake
         socket_type,
         identity: end.config().identity.clone(),
         instance: end.config().flow.then(|| end.instance()),
+        patience: end.config().patience(),
     });
     let lost = |error: io::Error| Error::system(&error, &"during the handshake");
     let mut buffer = vec![0; 4096];
@@ -393,7 +394,7 @@ impl Connection {
         let config = end.config();
         let interval =
             (peer.heartbeats && !config.heartbeat_interval.is_zero()).then_some(config.heartbeat_interval);
-        let heartbeat = Heartbeat::new(interval, config.heartbeat_timeout, Instant::now());
+        let heartbeat = Heartbeat::new(interval, config.heartbeat_timeout, peer.patience, Instant::now());
         let writer = if end.lends() { stream.writer() } else { None };
         Self {
             link: Rc::new(Link::new(Peer::new(address, &peer.identity, peer.instance), writer)),
@@ -543,9 +544,9 @@ impl Connection {
         if ping_left {
             self.heartbeat.ping_left(Instant::now());
             self.unasked = false;
-        } else if self.link.is_flow() {
-            // A peer whose system takes bytes is there, though it may be far behind.
-            self.heartbeat.progressed(Instant::now());
+        }
+        if self.link.is_flow() {
+            self.heartbeat.spoke(Instant::now());
         }
         if !self.sent.is_empty() {
             (self.unread, self.unasked) = (true, true);
@@ -670,7 +671,7 @@ impl Connection {
     /// Turns bytes into jobs and commands, and acts on them. What came before a violation still counts.
     fn take_in(&mut self, decode: impl FnOnce(&mut Decoder) -> Result<(), Error>) -> Result<(), Why> {
         let decoded = decode(&mut self.decoder);
-        self.heartbeat.received(Instant::now());
+        self.is_alive();
         let mut inbox = self.link.inbox.borrow_mut();
         let before = inbox.received();
         while let Some((batch, mark)) = self.decoder.batch() {
@@ -690,6 +691,17 @@ impl Connection {
         received.and(decoded).map_err(Why::Violation)
     }
 
+    /// The peer is, and should know that we are, too.
+    fn is_alive(&mut self) {
+        let now = Instant::now();
+        self.heartbeat.received(now);
+        let mut outbox = self.link.outbox.borrow_mut();
+        if self.heartbeat.owes_sign(now) && outbox.pongs() < MAX_PONGS {
+            outbox.put_pong(command::pong(ALIVE));
+            self.heartbeat.spoke(now);
+        }
+    }
+
     fn obey(&mut self, command: Command) -> Result<(), Why> {
         match command {
             Command::Ping { ttl, context } => {
@@ -705,6 +717,7 @@ impl Connection {
                     format!("the peer gave up: {reason:?}"),
                 )));
             }
+            Command::Pong { context } if context == ALIVE => {}
             Command::Pong { context } => match context.try_into().map(u64::from_be_bytes) {
                 Ok(question) if question <= self.link.asked.get() => {
                     self.link.answered.set(self.link.answered.get().max(question));

@@ -1,5 +1,7 @@
 //! Opening a connection: greetings, then READY from both sides (RFC 37, NULL mechanism; RFC 30 for who may talk).
 
+use std::time::Duration;
+
 use super::{
     command::{self, Command, MAX_COMMAND},
     flow::{self, Instance},
@@ -56,6 +58,8 @@ pub struct Hello {
     pub identity: Vec<u8>,
     /// Who we are, if we offer flow.
     pub instance: Option<Instance>,
+    /// How long we wait for a sign of life of a peer with flow, if that has an end.
+    pub patience: Option<Duration>,
 }
 
 /// What the peer told of itself.
@@ -67,6 +71,8 @@ pub struct Peer {
     pub heartbeats: bool,
     /// Who it is, if both of us know flow.
     pub instance: Option<Instance>,
+    /// How long it waits for a sign of life of ours, if it has said so and both of us know flow.
+    pub patience: Option<Duration>,
 }
 
 /// The state of a handshake. Bytes go in by [`Handshake::feed`]; what is to be sent is in [`Handshake::output`].
@@ -120,6 +126,9 @@ impl Handshake {
         }
         if let Some(instance) = self.hello.instance {
             properties.set(flow::PROPERTY, flow::offer(instance).as_bytes());
+            if let Some(patience) = self.hello.patience {
+                properties.set(flow::PATIENCE, patience.as_millis().to_string().as_bytes());
+            }
         }
         properties
     }
@@ -171,7 +180,8 @@ impl Handshake {
             return Err(violation(format!("an identity of {} bytes", identity.len())));
         }
         let instance = self.hello.instance.and_then(|_| flow::accept(properties));
-        Ok(Peer { identity, heartbeats: self.minor.is_some_and(|minor| minor >= 1), instance })
+        let patience = instance.and_then(|_| flow::patience(properties));
+        Ok(Peer { identity, heartbeats: self.minor.is_some_and(|minor| minor >= 1), instance, patience })
     }
 }
 
@@ -180,7 +190,8 @@ mod tests {
     use super::*;
 
     fn hello(socket_type: SocketType) -> Hello {
-        Hello { socket_type, identity: b"me".to_vec(), instance: Some(Instance(9)) }
+        let patience = Some(Duration::from_millis(1500));
+        Hello { socket_type, identity: b"me".to_vec(), instance: Some(Instance(9)), patience }
     }
 
     #[test]
@@ -200,7 +211,12 @@ mod tests {
         }
         assert_eq!(
             peer,
-            Some(Peer { identity: b"me".to_vec(), heartbeats: true, instance: Some(Instance(9)) })
+            Some(Peer {
+                identity: b"me".to_vec(),
+                heartbeats: true,
+                instance: Some(Instance(9)),
+                patience: Some(Duration::from_millis(1500)),
+            })
         );
         assert_eq!(bytes, b"job");
         assert!(matches!(push.feed(&mut &pull.output()[..]), Ok(Some(_))));
