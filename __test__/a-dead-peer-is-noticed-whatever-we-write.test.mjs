@@ -147,9 +147,9 @@ test('a line that is cut ends the connection, though its buffers still take jobs
 
 test('whoever says how long it waits for a sign of life gets some while it sends, and nobody else does', limit, async t => {
   const { address } = await puller(t, { heartbeat: silent })
-  for (const [patience, isTold] of [['300', true], ['', false], ['soon', false], ['-5', false]]) {
+  for (const [wait, isTold] of [['300', true], ['', false], ['soon', false], ['-5', false]]) {
     const peer = await dial(t, address)
-    await peer.handshake('PUSH', { properties: { ...offer(), ...(patience === '' ? {} : { 'X-Zeropipe-Timeout': patience }) } })
+    await peer.handshake('PUSH', { properties: { ...offer(), ...(wait === '' ? {} : { 'X-Zeropipe-Timeout': wait }) } })
     peer.send(header(1000))
     const signs = []
     const reading = (async () => {

@@ -46,7 +46,7 @@ pub struct Config {
 
 impl Config {
     /// How long a peer may be silent, once it was asked; `None` for ever.
-    pub fn patience(&self) -> Option<Duration> {
+    pub fn silence_timeout(&self) -> Option<Duration> {
         (!self.heartbeat_interval.is_zero()).then_some(self.heartbeat_timeout)
     }
 }

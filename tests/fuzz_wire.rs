@@ -184,8 +184,12 @@ struct Opened {
 }
 
 fn open(bytes: &[u8], mut pieces: impl FnMut(usize) -> usize) -> Opened {
-    let hello =
-        Hello { socket_type: SocketType::Pull, identity: b"me".to_vec(), instance: None, patience: None };
+    let hello = Hello {
+        socket_type: SocketType::Pull,
+        identity: b"me".to_vec(),
+        instance: None,
+        silence_timeout: None,
+    };
     let (mut handshake, mut opened) =
         (Handshake::new(hello), Opened { outcome: None, output: vec![], taken: 0 });
     while opened.taken < bytes.len() && opened.outcome.is_none() {

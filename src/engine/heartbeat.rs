@@ -35,22 +35,23 @@ pub struct Heartbeat {
     signs: Option<(Duration, Instant)>,
 }
 
-/// A peer's patience is taken for no shorter than this, or it could have us send a sign for each of its bytes.
+/// A peer's silence_timeout is taken for no shorter than this, or it could have us send a sign for each of its bytes.
 const SHORTEST_SIGN: Duration = Duration::from_millis(10);
 
 /// So many signs of life fit into what a peer waits for one.
 const SIGNS_IN_TIME: u32 = 3;
 
 impl Heartbeat {
-    /// A clock that starts now. `patience` is how long the peer, by its own word, waits for a sign of life.
+    /// A clock that starts now. `silence_timeout` is how long the peer, by its own word, waits for a sign of life.
     pub fn new(
         interval: Option<Duration>,
         timeout: Duration,
-        patience: Option<Duration>,
+        silence_timeout: Option<Duration>,
         now: Instant,
     ) -> Self {
         let next_ping = now + interval.unwrap_or(NEVER);
-        let signs = patience.map(|patience| ((patience / SIGNS_IN_TIME).max(SHORTEST_SIGN), now));
+        let signs = silence_timeout
+            .map(|silence_timeout| ((silence_timeout / SIGNS_IN_TIME).max(SHORTEST_SIGN), now));
         Self { interval, timeout, next_ping, asked: false, deadline: None, promise: None, signs }
     }
 

@@ -280,7 +280,7 @@ async fn shake_hands(stream: &mut BoxStream, end: &dyn End) -> Result<(handshake
         socket_type,
         identity: end.config().identity.clone(),
         instance: end.config().flow.then(|| end.instance()),
-        patience: end.config().patience(),
+        silence_timeout: end.config().silence_timeout(),
     });
     let lost = |error: io::Error| Error::system(&error, &"during the handshake");
     let mut buffer = vec![0; 4096];
@@ -394,7 +394,8 @@ impl Connection {
         let config = end.config();
         let interval =
             (peer.heartbeats && !config.heartbeat_interval.is_zero()).then_some(config.heartbeat_interval);
-        let heartbeat = Heartbeat::new(interval, config.heartbeat_timeout, peer.patience, Instant::now());
+        let heartbeat =
+            Heartbeat::new(interval, config.heartbeat_timeout, peer.silence_timeout, Instant::now());
         let writer = if end.lends() { stream.writer() } else { None };
         Self {
             link: Rc::new(Link::new(Peer::new(address, &peer.identity, peer.instance), writer)),

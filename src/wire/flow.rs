@@ -11,7 +11,7 @@ use crate::error::Error;
 pub const PROPERTY: &str = "X-Zeropipe";
 
 /// The READY property by which an end with flow says how many milliseconds it waits for a sign of life: decimal.
-pub const PATIENCE: &str = "X-Zeropipe-Timeout";
+pub const SILENCE_TIMEOUT: &str = "X-Zeropipe-Timeout";
 
 /// The context of a PONG that answers nothing: it is a sign of life.
 pub const ALIVE: &[u8] = b"alive";
@@ -64,8 +64,8 @@ pub fn accept(properties: &Properties) -> Option<Instance> {
 }
 
 /// How long the peer waits for a sign of life, if its READY says so. What can't be understood says nothing.
-pub fn patience(properties: &Properties) -> Option<Duration> {
-    let text = std::str::from_utf8(properties.get(PATIENCE)?).ok()?;
+pub fn silence_timeout(properties: &Properties) -> Option<Duration> {
+    let text = std::str::from_utf8(properties.get(SILENCE_TIMEOUT)?).ok()?;
     // Without a sign, which a number could have.
     let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
     text.parse().ok().filter(|_| is_number).map(Duration::from_millis)

@@ -59,7 +59,7 @@ pub struct Hello {
     /// Who we are, if we offer flow.
     pub instance: Option<Instance>,
     /// How long we wait for a sign of life of a peer with flow, if that has an end.
-    pub patience: Option<Duration>,
+    pub silence_timeout: Option<Duration>,
 }
 
 /// What the peer told of itself.
@@ -72,7 +72,7 @@ pub struct Peer {
     /// Who it is, if both of us know flow.
     pub instance: Option<Instance>,
     /// How long it waits for a sign of life of ours, if it has said so and both of us know flow.
-    pub patience: Option<Duration>,
+    pub silence_timeout: Option<Duration>,
 }
 
 /// The state of a handshake. Bytes go in by [`Handshake::feed`]; what is to be sent is in [`Handshake::output`].
@@ -126,8 +126,8 @@ impl Handshake {
         }
         if let Some(instance) = self.hello.instance {
             properties.set(flow::PROPERTY, flow::offer(instance).as_bytes());
-            if let Some(patience) = self.hello.patience {
-                properties.set(flow::PATIENCE, patience.as_millis().to_string().as_bytes());
+            if let Some(silence_timeout) = self.hello.silence_timeout {
+                properties.set(flow::SILENCE_TIMEOUT, silence_timeout.as_millis().to_string().as_bytes());
             }
         }
         properties
@@ -180,8 +180,13 @@ impl Handshake {
             return Err(violation(format!("an identity of {} bytes", identity.len())));
         }
         let instance = self.hello.instance.and_then(|_| flow::accept(properties));
-        let patience = instance.and_then(|_| flow::patience(properties));
-        Ok(Peer { identity, heartbeats: self.minor.is_some_and(|minor| minor >= 1), instance, patience })
+        let silence_timeout = instance.and_then(|_| flow::silence_timeout(properties));
+        Ok(Peer {
+            identity,
+            heartbeats: self.minor.is_some_and(|minor| minor >= 1),
+            instance,
+            silence_timeout,
+        })
     }
 }
 
@@ -190,8 +195,8 @@ mod tests {
     use super::*;
 
     fn hello(socket_type: SocketType) -> Hello {
-        let patience = Some(Duration::from_millis(1500));
-        Hello { socket_type, identity: b"me".to_vec(), instance: Some(Instance(9)), patience }
+        let silence_timeout = Some(Duration::from_millis(1500));
+        Hello { socket_type, identity: b"me".to_vec(), instance: Some(Instance(9)), silence_timeout }
     }
 
     #[test]
@@ -215,7 +220,7 @@ mod tests {
                 identity: b"me".to_vec(),
                 heartbeats: true,
                 instance: Some(Instance(9)),
-                patience: Some(Duration::from_millis(1500)),
+                silence_timeout: Some(Duration::from_millis(1500)),
             })
         );
         assert_eq!(bytes, b"job");
