@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setInterval, setTimeout as sleep } from 'node:timers/promises'
 import { puller, pusher, replier, requester } from './helpers/ends.mjs'
-import { NO_LIMIT, dialPull, dialPush, offer } from './helpers/flow.mjs'
+import { NO_LIMIT, dialPull, dialPush } from './helpers/flow.mjs'
 import { happening } from './helpers/happening.mjs'
 import { dialAsker, dialWorker } from './helpers/raw-requests.mjs'
-import { dial, header } from './helpers/raw-peer.mjs'
+import { header } from './helpers/raw-peer.mjs'
 import { relay } from './helpers/relay.mjs'
 import { open } from './helpers/open.mjs'
 import { take } from './helpers/take.mjs'
@@ -145,22 +145,28 @@ test('a line that is cut ends the connection, though its buffers still take jobs
   assert.equal(code, 'ERR_ZEROPIPE_TIMEOUT')
 })
 
-test('whoever says how long it waits for a sign of life gets some while it sends, and nobody else does', limit, async t => {
-  const { address } = await puller(t, { heartbeat: silent })
-  for (const [wait, isTold] of [['300', true], ['', false], ['soon', false], ['-5', false]]) {
-    const peer = await dial(t, address)
-    await peer.handshake('PUSH', { properties: { ...offer(), ...(wait === '' ? {} : { 'X-Zeropipe-Timeout': wait }) } })
-    peer.send(header(1000))
-    const signs = []
-    const reading = (async () => {
-      for (let found; (found = await peer.next()) !== undefined;) if (found.body.includes('PONG')) signs.push(found.body.toString())
-    })()
-    for (let bytes = 0; bytes < 100 && signs.length < 3; bytes++) {
-      peer.send(Buffer.alloc(1))
-      await sleep(10)
+test('whoever sends much, for long, and hears nothing is sent a PING, and whoever sends little is not', limit, async t => {
+  const { pipe, address } = await puller(t, { heartbeat: silent })
+  const jobs = pipe.pull({ prefetch: 10 })
+  const first = jobs.next()
+  for (const [size, isAnswered] of [[8 * 1024, true], [1, false]]) {
+    const peer = await dialPush(t, address)
+    const waits = pings => pings.filter(name => name === 'PING').length
+    await peer.when(() => peer.left > 0)
+    await peer.ask(1)
+    const before = waits(peer.names)
+    peer.isAnswering = false // its answer would stand in the middle of the frame
+    peer.send(header(32 * 8 * 1024))
+    for (let piece = 0; piece < 20; piece++) {
+      peer.send(Buffer.alloc(size))
+      await sleep(20)
     }
-    assert.deepEqual(signs, isTold ? Array(3).fill('\x04PONGalive') : [])
+    // The rest of it, so that what follows is read.
+    peer.send(Buffer.alloc(32 * 8 * 1024 - 20 * size))
+    await peer.ask(1)
+    assert.equal(waits(peer.names) > before, isAnswered)
     peer.destroy()
-    await reading
   }
+  assert.equal((await first).value[0].length, 32 * 8 * 1024)
+  await jobs.return()
 })

@@ -44,13 +44,6 @@ pub struct Config {
     pub identity: Vec<u8>,
 }
 
-impl Config {
-    /// How long a peer may be silent, once it was asked; `None` for ever.
-    pub fn silence_timeout(&self) -> Option<Duration> {
-        (!self.heartbeat_interval.is_zero()).then_some(self.heartbeat_timeout)
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {

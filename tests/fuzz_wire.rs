@@ -184,12 +184,7 @@ struct Opened {
 }
 
 fn open(bytes: &[u8], mut pieces: impl FnMut(usize) -> usize) -> Opened {
-    let hello = Hello {
-        socket_type: SocketType::Pull,
-        identity: b"me".to_vec(),
-        instance: None,
-        silence_timeout: None,
-    };
+    let hello = Hello { socket_type: SocketType::Pull, identity: b"me".to_vec(), instance: None };
     let (mut handshake, mut opened) =
         (Handshake::new(hello), Opened { outcome: None, output: vec![], taken: 0 });
     while opened.taken < bytes.len() && opened.outcome.is_none() {

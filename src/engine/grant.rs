@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::batch::{Batch, Place};
+
 /// After so many times of telling at once it is tried again whether the pusher really waits for it. Of one that does not, so many silences mean nothing.
 const TIMES_EAGER: u32 = 64;
 
@@ -58,9 +60,26 @@ impl Grant {
         self.jobs.saturating_sub(received)
     }
 
-    /// Whether what has come was allowed at some time; the cost is that of all jobs but the last.
-    pub fn covers(&self, received: u64, cost_before_last: u64) -> bool {
-        received <= self.highest && (received == 0 || cost_before_last < self.highest_cost)
+    /// How many jobs of a batch were allowed at some time, when so many that count so much have come before them.
+    pub fn covers(&self, (jobs, cost): (u64, u64), batch: &Batch) -> usize {
+        let most = usize::try_from(self.highest.saturating_sub(jobs)).unwrap_or(usize::MAX).min(batch.jobs());
+        let left = self.highest_cost.saturating_sub(cost);
+        if batch.cost() as u64 <= left {
+            return most;
+        }
+        let (mut covered, mut counted, mut at) = (0, 0, Place::default());
+        while covered < most
+            && counted < left
+            && let Some((job, next)) = batch.job(at)
+        {
+            (covered, counted, at) = (covered + 1, counted + job.cost() as u64, next);
+        }
+        covered
+    }
+
+    /// Whether one more job was allowed to begin at some time, when so many that count so much have come.
+    pub fn covers_next(&self, (jobs, cost): (u64, u64)) -> bool {
+        jobs < self.highest && cost < self.highest_cost
     }
 
     /// So many jobs have come by now, from a pusher that is so far away. One that takes longer to go on after it was told at once, and does so
@@ -137,10 +156,18 @@ mod tests {
     #[test]
     fn what_was_once_granted_may_come_even_after_the_grant_went_down() {
         let mut grant = Grant::default();
-        assert!(grant.covers(0, 0) && !grant.covers(1, 0));
+        let job: &[&[u8]] = &[b"ten bytes."];
+        let (ten, twelve) = (Batch::of(&[job; 10]), Batch::of(&[job; 12]));
+        assert_eq!((grant.covers((0, 0), &ten), grant.covers_next((0, 0))), (0, false));
         assert_eq!(grant.set((0, 0), (10, 100)), (10, 100));
         assert_eq!(grant.set((2, 20), (0, 100)), (2, 120));
-        assert!(grant.covers(10, 99) && !grant.covers(11, 50) && !grant.covers(10, 120));
+        assert_eq!((grant.covers((0, 0), &ten), grant.covers((0, 0), &twelve)), (10, 10));
+        assert!(grant.covers_next((9, 119)) && !grant.covers_next((10, 0)) && !grant.covers_next((0, 120)));
+        // The last one may pass what is granted in bytes, none may begin beyond it.
+        for (cost, covered) in [(19, 10), (20, 10), (21, 10), (29, 10), (31, 9), (119, 1), (120, 0), (900, 0)]
+        {
+            assert_eq!(grant.covers((0, cost), &ten), covered, "{cost}");
+        }
         assert_eq!(grant.left(1), 1);
     }
 

@@ -31,50 +31,40 @@ pub struct Heartbeat {
     deadline: Option<Instant>,
     /// The peer's own promise, made in its last PING: it speaks at least this often.
     promise: Option<(Duration, Instant)>,
-    /// How long the peer may hear nothing of us while it sends, and since when it has heard nothing.
-    signs: Option<(Duration, Instant)>,
+    /// Since when, and how much, the peer has sent while it heard nothing of us.
+    unanswered: Option<(Instant, usize)>,
 }
 
-/// A peer's silence_timeout is taken for no shorter than this, or it could have us send a sign for each of its bytes.
-const SHORTEST_SIGN: Duration = Duration::from_millis(10);
-
-/// So many signs of life fit into what a peer waits for one.
-const SIGNS_IN_TIME: u32 = 3;
+/// A peer that has sent so much, for so long, and heard nothing of us meanwhile is sent a sign of life. With less on its way
+/// a PING of its own is not far behind.
+const MUCH: usize = 16 << 10;
+const LONG: Duration = Duration::from_millis(100);
 
 impl Heartbeat {
-    /// A clock that starts now. `silence_timeout` is how long the peer, by its own word, waits for a sign of life.
-    pub fn new(
-        interval: Option<Duration>,
-        timeout: Duration,
-        silence_timeout: Option<Duration>,
-        now: Instant,
-    ) -> Self {
+    /// A clock that starts now.
+    pub fn new(interval: Option<Duration>, timeout: Duration, now: Instant) -> Self {
         let next_ping = now + interval.unwrap_or(NEVER);
-        let signs = silence_timeout
-            .map(|silence_timeout| ((silence_timeout / SIGNS_IN_TIME).max(SHORTEST_SIGN), now));
-        Self { interval, timeout, next_ping, asked: false, deadline: None, promise: None, signs }
+        Self { interval, timeout, next_ping, asked: false, deadline: None, promise: None, unanswered: None }
     }
 
-    /// Something was received: any byte is life.
-    pub fn received(&mut self, now: Instant) {
+    /// So many bytes were received: any byte is life.
+    pub fn received(&mut self, bytes: usize, now: Instant) {
         self.asked = false;
         self.deadline = None;
         if let Some((ttl, until)) = &mut self.promise {
             *until = now + *ttl;
         }
+        self.unanswered.get_or_insert((now, 0)).1 += bytes;
     }
 
     /// Something was written, so the peer will hear of us.
-    pub fn spoke(&mut self, now: Instant) {
-        if let Some((_, since)) = &mut self.signs {
-            *since = now;
-        }
+    pub fn spoke(&mut self) {
+        self.unanswered = None;
     }
 
-    /// Whether the peer, which has just been heard, should be sent a sign of life: its PING may be far behind what it has sent
-    /// before, and it counts us as gone if it hears nothing meanwhile.
+    /// Whether the peer, which has just been heard, should hear of us: its PING may be far behind what it has sent before.
     pub fn owes_sign(&self, now: Instant) -> bool {
-        self.signs.is_some_and(|(interval, since)| since + interval <= now)
+        self.unanswered.is_some_and(|(since, bytes)| bytes >= MUCH && since + LONG <= now)
     }
 
     /// The PING has left for the kernel.
@@ -135,13 +125,13 @@ mod tests {
     #[test]
     fn a_silent_peer_is_gone_after_the_timeout_and_one_that_speaks_is_not() {
         let start = Instant::now();
-        let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, None, start);
+        let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, start);
         assert_eq!(beat.tick(start, false, false), Beat::Wait);
         assert_eq!(beat.tick(start + SECOND, false, false), Beat::Ping);
         // The deadline runs only once the PING has left.
         assert_eq!(beat.tick(start + 9 * SECOND, false, false), Beat::Wait);
         beat.ping_left(start + 9 * SECOND);
-        beat.received(start + 11 * SECOND);
+        beat.received(1, start + 11 * SECOND);
         assert_eq!(beat.tick(start + 12 * SECOND, false, false), Beat::Ping);
         beat.ping_left(start + 12 * SECOND);
         assert_eq!(beat.tick(start + 15 * SECOND, true, false), Beat::Wait);
@@ -152,7 +142,7 @@ mod tests {
     #[test]
     fn nothing_is_asked_of_a_peer_that_is_not_read() {
         let start = Instant::now();
-        let mut beat = Heartbeat::new(Some(SECOND), SECOND, None, start);
+        let mut beat = Heartbeat::new(Some(SECOND), SECOND, start);
         assert_eq!(beat.tick(start + SECOND, false, true), Beat::Wait);
         assert_eq!(beat.tick(start + 2 * SECOND, false, false), Beat::Ping);
     }
@@ -160,10 +150,10 @@ mod tests {
     #[test]
     fn a_promise_of_the_peer_is_held_against_it() {
         let start = Instant::now();
-        let mut beat = Heartbeat::new(None, SECOND, None, start);
+        let mut beat = Heartbeat::new(None, SECOND, start);
         beat.promised(10, start);
         assert_eq!(beat.due(), start + SECOND);
-        beat.received(start + SECOND / 2);
+        beat.received(1, start + SECOND / 2);
         assert_eq!(beat.tick(start + SECOND, false, false), Beat::Wait);
         assert_eq!(beat.tick(start + 2 * SECOND, false, false), Beat::Gone);
         beat.promised(0, start);
@@ -173,25 +163,26 @@ mod tests {
     #[test]
     fn what_we_write_does_not_put_the_deadline_off() {
         let start = Instant::now();
-        let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, Some(SECOND), start);
+        let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, start);
         assert_eq!(beat.tick(start + SECOND, false, false), Beat::Ping);
         beat.ping_left(start + SECOND);
-        (10..40).for_each(|tenth| beat.spoke(start + tenth * SECOND / 10));
+        (10..40).for_each(|_| beat.spoke());
         assert_eq!(beat.due(), start + 2 * SECOND);
         assert_eq!(beat.tick(start + 4 * SECOND, false, false), Beat::Gone);
     }
 
     #[test]
-    fn a_peer_that_waits_for_a_sign_of_life_is_owed_three_in_that_time() {
+    fn a_peer_that_sends_much_for_long_and_hears_nothing_is_owed_a_sign_of_life() {
         let start = Instant::now();
-        let mut beat = Heartbeat::new(None, SECOND, Some(3 * SECOND), start);
-        assert!(!beat.owes_sign(start + SECOND - SECOND / 10));
-        assert!(beat.owes_sign(start + SECOND));
-        beat.spoke(start + SECOND);
-        assert!(!beat.owes_sign(start + 2 * SECOND - SECOND / 10));
-        // However impatient it says it is, it can't have an answer to each of its bytes.
-        let beat = Heartbeat::new(None, SECOND, Some(Duration::ZERO), start);
-        assert!(!beat.owes_sign(start + SHORTEST_SIGN / 2) && beat.owes_sign(start + SHORTEST_SIGN));
-        assert!(!Heartbeat::new(None, SECOND, None, start).owes_sign(start + 9 * SECOND));
+        let mut beat = Heartbeat::new(None, SECOND, start);
+        assert!(!beat.owes_sign(start + SECOND));
+        beat.received(MUCH, start);
+        assert!(!beat.owes_sign(start + LONG / 2) && beat.owes_sign(start + LONG));
+        beat.spoke();
+        assert!(!beat.owes_sign(start + SECOND));
+        beat.received(MUCH - 1, start + SECOND);
+        assert!(!beat.owes_sign(start + 9 * SECOND));
+        beat.received(1, start + 9 * SECOND);
+        assert!(beat.owes_sign(start + 9 * SECOND));
     }
 }

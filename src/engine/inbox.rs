@@ -5,12 +5,9 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use crate::{
-    batch::{Batch, FRAME_COST, Job, LARGE, MAX_FRAMES, Place},
+    batch::{Batch, Job, Place},
     wire::flow::Mark,
 };
-
-/// What a job can count at most that came in one batch with others.
-const LARGEST_OF_MANY: u64 = (LARGE + MAX_FRAMES * FRAME_COST) as u64;
 
 /// What is known of a job from its place on the link. In a row of jobs, numbers and ids count on from the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +52,6 @@ pub struct Inbox {
     /// Since the beginning: jobs, and what they count.
     received: u64,
     received_cost: u64,
-    /// What the last job counted.
-    last_cost: u64,
     next_id: Option<u64>,
 }
 
@@ -66,7 +61,6 @@ impl Inbox {
         Self {
             received: self.received,
             received_cost: self.received_cost,
-            last_cost: self.last_cost,
             next_id: self.next_id,
             ..Self::default()
         }
@@ -80,8 +74,6 @@ impl Inbox {
         let row = Row { number: self.received + 1, id, attempt: mark.map_or(1, |mark| mark.attempt) };
         self.received += jobs as u64;
         self.received_cost += batch.cost() as u64;
-        // Large jobs come alone; of others the last is taken for the largest that there is.
-        self.last_cost = if jobs == 1 { batch.cost() as u64 } else { LARGEST_OF_MANY };
         self.jobs += jobs;
         self.bytes += batch.slab().len();
         self.parcels.push_back(Parcel { batch, at: Place::default(), row, jobs, arrived: Instant::now() });
@@ -110,11 +102,6 @@ impl Inbox {
     /// What they count.
     pub fn received_cost(&self) -> u64 {
         self.received_cost
-    }
-
-    /// What they counted when the last of them began, at least.
-    pub fn cost_before_last(&self) -> u64 {
-        self.received_cost.saturating_sub(self.last_cost)
     }
 
     /// When the first that is left came.

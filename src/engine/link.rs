@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use super::{
+    arrival::Progress,
     event::{Event, Side},
     flight::Flight,
     grant::Grant,
@@ -34,12 +35,13 @@ use super::{
     trickle::{LATELY, Trickle},
 };
 use crate::{
+    batch::{Batch, Place},
     config::Config,
     error::{Error, code},
     wire::{
         command::{self, Command, FlowCommand},
         decoder::Decoder,
-        flow::{ALIVE, Instance},
+        flow::Instance,
         handshake::{self, Handshake, Hello, SocketType},
     },
 };
@@ -68,12 +70,16 @@ const READ_AT_ONCE: usize = 256 * 1024;
 /// The most slices of a write.
 const MAX_SLICES: usize = 64;
 
+/// The context of a PING that is only a sign of life: how long its PONG takes says nothing.
+const ALIVE: &[u8] = b"alive";
+
 /// The most PONGs that wait to be written; PINGs beyond go unanswered, or a peer could fill our memory with them.
 const MAX_PONGS: usize = 16;
 
 thread_local! {
     /// One for all links: what was read is turned into batches before anything else happens.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Whom a link belongs to. All calls are made on the I/O thread, from within the link's task.
@@ -106,7 +112,11 @@ pub trait End {
     fn take_back(&self, link: &Rc<Link>);
     /// Whether there is memory for what the link would read. If not, it is woken when there is.
     fn may_read(&self, link: &Link) -> bool;
-    /// There are jobs in the inbox, or a large one is arriving.
+    /// How many jobs of a batch, the first ones, the peer may have sent when so many that count so much have come before them.
+    fn admits(&self, _link: &Link, _received: (u64, u64), batch: &Batch) -> usize {
+        batch.jobs()
+    }
+    /// There are jobs in the inbox, or some of a large one has arrived.
     fn received(&self, link: &Rc<Link>) -> Result<(), Error>;
     /// That was all for now: it is time to deal what was received.
     fn has_read(&self);
@@ -125,6 +135,8 @@ pub trait End {
 /// The part of a connection that its end works with.
 #[derive(Debug)]
 pub struct Link {
+    /// Tells it apart from every other of this process, gone or to come.
+    pub id: u64,
     /// Who is at the other side.
     pub peer: Arc<Peer>,
     /// What is to be written.
@@ -158,8 +170,8 @@ pub struct Link {
     pub tap: RefCell<Option<Arc<Tap>>>,
     /// How many of the jobs that were read last, the first ones, somebody has who read them by himself.
     pub handed: Cell<u64>,
-    /// Bytes that a large job which is arriving may grow to.
-    pub arriving: Cell<usize>,
+    /// How much is here of a large job that is arriving, if one is.
+    pub arriving: Cell<Option<usize>>,
     /// Bytes for which the link counts in its end's memory; the end's own note.
     pub charged: Cell<usize>,
     ending: Cell<bool>,
@@ -171,6 +183,7 @@ pub struct Link {
 impl Link {
     fn new(peer: Peer, writer: Option<Writer>) -> Self {
         Self {
+            id: NEXT_ID.replace(NEXT_ID.get() + 1),
             writer: RefCell::new(writer),
             lent: Cell::new(false),
             tap: RefCell::default(),
@@ -188,7 +201,7 @@ impl Link {
             round_trip: Cell::new(Duration::ZERO),
             asked: Cell::new(0),
             answered: Cell::new(0),
-            arriving: Cell::new(0),
+            arriving: Cell::new(None),
             charged: Cell::new(0),
             ending: Cell::new(false),
             waker: RefCell::default(),
@@ -280,7 +293,6 @@ async fn shake_hands(stream: &mut BoxStream, end: &dyn End) -> Result<(handshake
         socket_type,
         identity: end.config().identity.clone(),
         instance: end.config().flow.then(|| end.instance()),
-        silence_timeout: end.config().silence_timeout(),
     });
     let lost = |error: io::Error| Error::system(&error, &"during the handshake");
     let mut buffer = vec![0; 4096];
@@ -314,6 +326,11 @@ pub struct Connection {
     end: Rc<dyn End>,
     decoder: Decoder,
     heartbeat: Heartbeat,
+    /// Of the large job that is arriving.
+    progress: Progress,
+    /// The end has no memory for what it would read.
+    is_held_back: bool,
+    /// Of the heartbeat and the progress.
     timer: Pin<Box<Sleep>>,
     /// Jobs or replies were written that the peer may not have read yet: then it may be full, and its silence is no death. Only the
     /// PONG to a PING behind the last of them shows that it has; other bytes it may send without reading.
@@ -394,8 +411,7 @@ impl Connection {
         let config = end.config();
         let interval =
             (peer.heartbeats && !config.heartbeat_interval.is_zero()).then_some(config.heartbeat_interval);
-        let heartbeat =
-            Heartbeat::new(interval, config.heartbeat_timeout, peer.silence_timeout, Instant::now());
+        let heartbeat = Heartbeat::new(interval, config.heartbeat_timeout, Instant::now());
         let writer = if end.lends() { stream.writer() } else { None };
         Self {
             link: Rc::new(Link::new(Peer::new(address, &peer.identity, peer.instance), writer)),
@@ -406,6 +422,8 @@ impl Connection {
             decoder: Decoder::new(config.max_message_size, peer.instance.is_some()),
             timer: Box::pin(sleep_until(heartbeat.due())),
             heartbeat,
+            progress: Progress::new(config.heartbeat_timeout),
+            is_held_back: false,
             end,
             unread: false,
             unasked: false,
@@ -430,7 +448,7 @@ impl Connection {
             self.ping();
         }
         let first = std::mem::take(&mut self.first);
-        let taken = self.take_in(|decoder| decoder.feed(&first));
+        let taken = self.take_in(first.len(), |decoder| decoder.feed(&first));
         end.has_read();
         let why = match taken {
             Ok(()) => poll_fn(|cx| self.poll(cx)).await,
@@ -547,7 +565,7 @@ impl Connection {
             self.unasked = false;
         }
         if self.link.is_flow() {
-            self.heartbeat.spoke(Instant::now());
+            self.heartbeat.spoke();
         }
         if !self.sent.is_empty() {
             (self.unread, self.unasked) = (true, true);
@@ -589,7 +607,7 @@ impl Connection {
             return Ok(());
         }
         self.link.handed.set(read.handed);
-        self.take_in(|decoder| decoder.feed(&read.bytes))?;
+        self.take_in(read.bytes.len(), |decoder| decoder.feed(&read.bytes))?;
         self.end.has_read();
         Ok(())
     }
@@ -623,13 +641,11 @@ impl Connection {
     /// Reads until nothing is there, the inbox holds something or that was much; whether anything was read.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Why> {
         let mut all = 0;
-        while self.link.tap.borrow().is_none()
-            && (self.link.is_flow() || self.link.inbox.borrow().is_empty())
-            && !self.link.ending.get()
-            && (all == 0 || self.link.outbox.borrow().unwritten() == 0)
-            && all < READ_AT_ONCE
-            && self.end.may_read(&self.link)
-        {
+        while self.wants_more(all) {
+            self.is_held_back = !self.end.may_read(&self.link);
+            if self.is_held_back {
+                break;
+            }
             let Some(length) = self.read_once(cx)? else { break };
             all += length;
         }
@@ -638,6 +654,15 @@ impl Connection {
             self.end.has_read();
         }
         Ok(all > 0)
+    }
+
+    /// Whether to read on when so much was read at once.
+    fn wants_more(&self, read: usize) -> bool {
+        self.link.tap.borrow().is_none()
+            && (self.link.is_flow() || self.link.inbox.borrow().is_empty())
+            && !self.link.ending.get()
+            && (read == 0 || self.link.outbox.borrow().unwritten() == 0)
+            && read < READ_AT_ONCE
     }
 
     /// How many bytes were there, if any.
@@ -649,7 +674,7 @@ impl Connection {
             };
             let length = some(length?)?;
             self.trickle = Trickle::default();
-            self.take_in(|decoder| {
+            self.take_in(length, |decoder| {
                 decoder.appended(length);
                 Ok(())
             })?;
@@ -664,27 +689,34 @@ impl Connection {
             read?;
             let length = some(buffer.filled().len())?;
             self.trickle.note(length);
-            self.take_in(|decoder| decoder.feed(buffer.filled()))?;
+            self.take_in(length, |decoder| decoder.feed(buffer.filled()))?;
             Ok(Some(length))
         })
     }
 
     /// Turns bytes into jobs and commands, and acts on them. What came before a violation still counts.
-    fn take_in(&mut self, decode: impl FnOnce(&mut Decoder) -> Result<(), Error>) -> Result<(), Why> {
+    fn take_in(
+        &mut self,
+        bytes: usize,
+        decode: impl FnOnce(&mut Decoder) -> Result<(), Error>,
+    ) -> Result<(), Why> {
+        let now = Instant::now();
         let decoded = decode(&mut self.decoder);
-        self.is_alive();
-        let mut inbox = self.link.inbox.borrow_mut();
-        let before = inbox.received();
-        while let Some((batch, mark)) = self.decoder.batch() {
-            inbox.add(batch, mark);
+        self.heartbeat.received(bytes, now);
+        if self.link.is_flow() && self.heartbeat.owes_sign(now) {
+            self.link.outbox.borrow_mut().put_command(command::ping(0, ALIVE));
+            self.heartbeat.spoke();
         }
-        let any = inbox.received() > before;
-        drop(inbox);
+        let before = self.link.inbox.borrow().received();
+        let admitted = self.fill_inbox();
+        let any = self.link.inbox.borrow().received() > before;
         let arriving = self.decoder.open_job();
+        self.progress.note(arriving, now);
         let mut received = Ok(());
         if self.link.arriving.replace(arriving) != arriving || any {
             received = self.end.received(&self.link);
         }
+        let received = received.and(admitted);
         // Commands that came with what is wrong may have come before it.
         while let Some(command) = self.decoder.command() {
             self.obey(command)?;
@@ -692,15 +724,26 @@ impl Connection {
         received.and(decoded).map_err(Why::Violation)
     }
 
-    /// The peer is, and should know that we are, too.
-    fn is_alive(&mut self) {
-        let now = Instant::now();
-        self.heartbeat.received(now);
-        let mut outbox = self.link.outbox.borrow_mut();
-        if self.heartbeat.owes_sign(now) && outbox.pongs() < MAX_PONGS {
-            outbox.put_pong(command::pong(ALIVE));
-            self.heartbeat.spoke(now);
+    /// Puts what was decoded into the inbox, but for jobs that the peer may not send.
+    fn fill_inbox(&mut self) -> Result<(), Error> {
+        let mut inbox = self.link.inbox.borrow_mut();
+        // Whoever has read these by himself has them already.
+        let mut handed = self.link.handed.get() as usize;
+        while let Some((batch, mark)) = self.decoder.batch() {
+            let jobs = batch.jobs();
+            let received = (inbox.received(), inbox.received_cost());
+            let admitted = self.end.admits(&self.link, received, &batch).max(handed.min(jobs));
+            handed = handed.saturating_sub(jobs);
+            if admitted == jobs {
+                inbox.add(batch, mark);
+                continue;
+            }
+            if let Some(admitted) = batch.copy(Place::default(), admitted) {
+                inbox.add(admitted, mark);
+            }
+            return Err(Error::new(code::PROTOCOL, "a peer that sends more than it was granted"));
         }
+        Ok(())
     }
 
     fn obey(&mut self, command: Command) -> Result<(), Why> {
@@ -751,19 +794,25 @@ impl Connection {
             (self.unread, self.unasked) = (true, true);
         }
         loop {
-            let due = self.heartbeat.due();
+            let due = self.progress.due().map_or(self.heartbeat.due(), |due| due.min(self.heartbeat.due()));
             if due != self.timer.deadline() {
                 self.timer.as_mut().reset(due);
             }
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Ok(());
             }
+            let now = Instant::now();
+            if self.is_held_back {
+                self.progress.excuse(now);
+            } else if self.progress.is_late(now) {
+                return Err(Why::Violation(Error::new(code::TIMEOUT, "a large job has stopped arriving")));
+            }
             // A plain puller that is full stops reading and can't answer. One that we don't read we can't hear; and to send
             // it anything, should it have left, would have its system throw away what it has sent and we have yet to read. On a
             // flow link both sides always read.
             let excused = !self.link.is_flow() && (self.unread || self.link.is_blocked.get());
-            let deaf = !self.link.is_flow() && !self.link.inbox.borrow().is_empty();
-            match self.heartbeat.tick(Instant::now(), excused, deaf) {
+            let is_full = !self.link.is_flow() && !self.link.inbox.borrow().is_empty();
+            match self.heartbeat.tick(now, excused, is_full || self.is_held_back) {
                 Beat::Wait => {}
                 // No promise (TTL 0): a libzmq puller that is full would drop us for not hearing from us.
                 Beat::Ping => self.ping(),

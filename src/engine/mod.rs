@@ -9,6 +9,7 @@
 //! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
 
 mod answers;
+mod arrival;
 pub mod asker;
 mod books;
 mod chance;

@@ -19,9 +19,9 @@ use super::{
     chance::random,
     consumer::{Consumer, STALLED},
     delivery::{Delivery, Fate, Source},
-    event::Side,
-    fair_queue::FairQueue,
-    inbox::{Inbox, Parcel},
+    event::{Event, Side},
+    fair_queue::{FairQueue, WINDOW},
+    inbox::Parcel,
     link::{End, Link},
     outbox::Sent,
     peer::Peer,
@@ -31,7 +31,7 @@ use super::{
     telling::{lend, reply, take_back, tell},
 };
 use crate::{
-    batch::LARGE,
+    batch::Batch,
     error::{Error, code},
     wire::{command::FlowCommand, flow::Instance},
 };
@@ -41,9 +41,6 @@ const SOON: Duration = Duration::from_millis(2);
 
 /// After so many looks that saw nothing move, nobody looks until asked.
 const QUIET: u32 = 3;
-
-/// What all zeropipe peers together may have sent that is not dealt yet, in bytes, but for the last job of each.
-const WINDOW: usize = 16 << 20;
 
 /// How long a pusher may take to answer that it has heard of a close.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -83,7 +80,7 @@ enum Cause {
 impl PullEnd {
     /// A pull end without connections, which serves the port's consumers until `stop`.
     pub fn start(pipe: Arc<Pipe>, side: Side, stop: watch::Receiver<bool>) -> Rc<Self> {
-        let instance = Instance(random());
+        let (instance, max_message_size) = (Instance(random()), pipe.config.max_message_size);
         let port = &pipe.ports(side.pattern()).pull;
         port.is_closed.store(false, SeqCst);
         port.is_running.store(true, SeqCst);
@@ -92,7 +89,7 @@ impl PullEnd {
             pipe,
             side,
             instance,
-            state: RefCell::new(FairQueue::new()),
+            state: RefCell::new(FairQueue::new(max_message_size)),
             alarm: Cell::default(),
             is_late: Cell::default(),
             has_received: Cell::default(),
@@ -133,9 +130,8 @@ impl PullEnd {
         }
         let mut state = self.state.borrow_mut();
         (state.is_closing, state.closing_since) = (true, Instant::now());
-        for link in state.round.iter().filter(|link| !link.is_flow()) {
-            let left = link.inbox.borrow().jobs() as u64;
-            link.peer.ledger().close(left);
+        for (peer, left) in state.take_plain() {
+            peer.ledger().close(left);
             lost += left;
         }
         // One that waits for replies gets those that are being worked on.
@@ -242,7 +238,7 @@ impl PullEnd {
                     port.put_back(vec![refused]);
                 }
             }
-            let has_more = state.round.iter().any(|link| !self.replies() || !is_glutted(link));
+            let has_more = state.has_jobs(|link| self.replies() && is_glutted(link));
             drop(state);
             if !has_more && port.returned().is_empty() {
                 self.level_out(consumers);
@@ -350,7 +346,6 @@ impl PullEnd {
         let pooled = (pooled + returned) as u64;
         let links: Vec<Rc<Link>> = state.links.iter().filter(|link| link.is_flow()).cloned().collect();
         let recent: f64 = links.iter().map(|link| link.grant.borrow().recent).sum();
-        let bytes = WINDOW.saturating_sub(state.held) / links.len().max(1);
         let mut is_untold = false;
         let is_late = cause == Cause::Alarm || self.is_late.take();
         for link in &links {
@@ -365,6 +360,7 @@ impl PullEnd {
             let free = if state.is_closing { 0 } else { (slots + ahead).saturating_sub(pooled) };
             let for_slots = free.min(slots);
             let share = (link.grant.borrow().recent + 1.0) / (recent + links.len() as f64);
+            let bytes = state.window(link, links.len());
             let window = for_slots + ((free - for_slots) as f64 * share).ceil() as u64;
             let received = link.inbox.borrow().received();
             let (has_kept, is_waited_for) = (!link.peer.ledger().is_told(), slots > 0);
@@ -556,17 +552,14 @@ impl End for PullEnd {
     fn blocked(&self, _: &Rc<Link>) {}
 
     fn may_read(&self, link: &Link) -> bool {
-        let mut state = self.state.borrow_mut();
-        // Who asks and does not listen is heard no more, or its replies would fill our memory.
-        if self.replies() && is_glutted(link) {
-            return false;
-        }
-        // What has begun may go on: that is what makes room again. A zeropipe peer is held by its credit.
-        let may = link.is_flow()
-            || link.charged.get() > 0
-            || state.held < self.config().max_message_size.max(LARGE);
-        state.thirsty |= !may;
-        may
+        // A plain peer that asks and does not listen is heard no more, or its replies would fill our memory. A zeropipe peer is given no more
+        // credit meanwhile, and must be heard: else it would be taken for dead.
+        let is_refused = self.replies() && !link.is_flow() && is_glutted(link);
+        !is_refused && self.state.borrow_mut().may_read(link)
+    }
+
+    fn admits(&self, link: &Link, received: (u64, u64), batch: &Batch) -> usize {
+        if link.is_flow() { link.grant.borrow().covers(received, batch) } else { batch.jobs() }
     }
 
     fn received(&self, link: &Rc<Link>) -> Result<(), Error> {
@@ -574,16 +567,12 @@ impl End for PullEnd {
         // Those are with the consumer, and counted.
         let handed = link.handed.take();
         inbox.skip(handed);
-        let (received, received_cost, cost_before) =
-            (inbox.received(), inbox.received_cost(), inbox.cost_before_last());
+        let (received, received_cost) = (inbox.received(), inbox.received_cost());
         let (jobs, has_jobs) = (received - link.counted.replace(received), !inbox.is_empty());
         drop(inbox);
-        let (grant, is_arriving) = (link.grant.borrow(), link.arriving.get() > 0);
         // Of a large job that has only begun to arrive, memory is at stake already.
-        let is_covered = !link.is_flow()
-            || grant.covers(received, cost_before)
-                && (!is_arriving || grant.covers(received + 1, received_cost));
-        drop(grant);
+        let is_large_covered = || link.grant.borrow().covers_next((received, received_cost));
+        let is_covered = !link.is_flow() || link.arriving.get().is_none() || is_large_covered();
         let mut state = self.state.borrow_mut();
         state.charge(link);
         if jobs > 0 {
@@ -649,7 +638,7 @@ impl End for PullEnd {
         // The order of jobs, and whose turn it is, are ours to see to once there is more than one of anything.
         let ([_], [consumer]) = (&state.links[..], &consumers[..]) else { return None };
         let is_plain =
-            state.round.is_empty() && port.returned().is_empty() && !link.peer.ledger().is_returning();
+            !state.has_jobs(|_| false) && port.returned().is_empty() && !link.peer.ledger().is_returning();
         let left = link.grant.borrow().left(link.inbox.borrow().received());
         let is_glutted = self.replies() && is_glutted(link);
         if state.is_closing || !is_plain || is_glutted || left == 0 || !consumer.handle().can_read() {
@@ -673,13 +662,17 @@ impl End for PullEnd {
         link.peer.set_gone();
         self.port().peers.write(|peers| peers.retain(|peer| !Arc::ptr_eq(peer, &link.peer)));
         let mut state = self.state.borrow_mut();
-        state.links.retain(|other| !Rc::ptr_eq(other, link));
-        // What it has sent stays in the round, and counts; what was arriving doesn't any more.
-        link.arriving.set(0);
-        state.charge(link);
+        let dropped = state.end(link) as u64;
+        self.port().received.fetch_sub(dropped, Relaxed);
         // It may have come back before we have noticed that it was gone.
         self.forget_what_came_before(&mut state);
         drop(state);
+        if dropped > 0 {
+            let text = format!("dropped {dropped} of its jobs: those of peers that left fill {WINDOW} bytes");
+            let error = Error::new(code::DISCONNECTED, text);
+            let event = Event::Refused { side: self.side, address: link.peer.address.clone(), error };
+            self.pipe.tell(&event);
+        }
         self.port().nudge.ring();
     }
 }
@@ -687,18 +680,7 @@ impl End for PullEnd {
 impl PullEnd {
     /// A pusher that comes back has queued again what it did not hear of: what was not begun with is dropped here.
     fn forget_what_came_before(&self, state: &mut FairQueue) {
-        let mut dropped = 0;
-        for link in state.round.clone() {
-            let mut inbox = link.inbox.borrow_mut();
-            let Some((_, row)) = inbox.first() else { continue };
-            if state.is_elsewhere(&Source { peer: Arc::clone(&link.peer), row }) {
-                dropped += inbox.jobs();
-                *inbox = Inbox::default();
-            }
-            drop(inbox);
-            state.charge(&link);
-        }
-        state.round.retain(|link| !link.inbox.borrow().is_empty());
+        let dropped = state.drop_requeued();
         // What is with a consumer comes back, and is sorted out when it is dealt again.
         for consumer in self.port().consumers().iter() {
             let back = consumer.call_back(&self.port().is_dealing, |source| !state.is_elsewhere(source));

@@ -203,7 +203,7 @@ impl State {
         if is_urgent {
             self.waker.wake_by_ref();
         }
-        is_sound && own.decoder.open_job() == 0 && self.read.bytes.len() <= MOST_KEPT
+        is_sound && own.decoder.open_job().is_none() && self.read.bytes.len() <= MOST_KEPT
     }
 }
 

@@ -105,13 +105,13 @@ impl Decoder {
         }
     }
 
-    /// What the job that is arriving may still grow to, if it is a large one: as far as its frames tell, else the limit.
-    pub fn open_job(&self) -> usize {
-        match self.body {
-            Some((Body::Frame { more: false }, _)) if self.job_cost > LARGE => self.job_cost,
-            _ if self.job_cost > LARGE => self.max_message_size,
+    /// How much is here of the job that is arriving, if it is a large one.
+    pub fn open_job(&self) -> Option<usize> {
+        let missing = match self.body {
+            Some((Body::Frame { .. }, missing)) => missing,
             _ => 0,
-        }
+        };
+        (self.job_cost > LARGE).then(|| self.job_cost - missing)
     }
 
     /// The next whole jobs, and what was said of the first of them. A job that was sent before comes alone.

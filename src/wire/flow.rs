@@ -2,19 +2,11 @@
 //!
 //! Commands go between jobs only, and only to a peer that has told the property [`PROPERTY`] in its READY.
 
-use std::time::Duration;
-
 use super::{properties::Properties, violation};
 use crate::error::Error;
 
 /// The READY property by which an end says that it knows flow: `<version> <instance>`.
 pub const PROPERTY: &str = "X-Zeropipe";
-
-/// The READY property by which an end with flow says how many milliseconds it waits for a sign of life: decimal.
-pub const SILENCE_TIMEOUT: &str = "X-Zeropipe-Timeout";
-
-/// The context of a PONG that answers nothing: it is a sign of life.
-pub const ALIVE: &[u8] = b"alive";
 
 /// The version that we speak.
 const VERSION: u32 = 1;
@@ -61,14 +53,6 @@ pub fn accept(properties: &Properties) -> Option<Instance> {
     // What follows the instance is for later versions.
     let instance = instance.split(' ').next().and_then(Instance::parse)?;
     is_known.then_some(instance)
-}
-
-/// How long the peer waits for a sign of life, if its READY says so. What can't be understood says nothing.
-pub fn silence_timeout(properties: &Properties) -> Option<Duration> {
-    let text = std::str::from_utf8(properties.get(SILENCE_TIMEOUT)?).ok()?;
-    // Without a sign, which a number could have.
-    let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number).map(Duration::from_millis)
 }
 
 /// As much of a text as has so many bytes.

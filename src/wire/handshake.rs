@@ -1,7 +1,5 @@
 //! Opening a connection: greetings, then READY from both sides (RFC 37, NULL mechanism; RFC 30 for who may talk).
 
-use std::time::Duration;
-
 use super::{
     command::{self, Command, MAX_COMMAND},
     flow::{self, Instance},
@@ -58,8 +56,6 @@ pub struct Hello {
     pub identity: Vec<u8>,
     /// Who we are, if we offer flow.
     pub instance: Option<Instance>,
-    /// How long we wait for a sign of life of a peer with flow, if that has an end.
-    pub silence_timeout: Option<Duration>,
 }
 
 /// What the peer told of itself.
@@ -71,8 +67,6 @@ pub struct Peer {
     pub heartbeats: bool,
     /// Who it is, if both of us know flow.
     pub instance: Option<Instance>,
-    /// How long it waits for a sign of life of ours, if it has said so and both of us know flow.
-    pub silence_timeout: Option<Duration>,
 }
 
 /// The state of a handshake. Bytes go in by [`Handshake::feed`]; what is to be sent is in [`Handshake::output`].
@@ -126,9 +120,6 @@ impl Handshake {
         }
         if let Some(instance) = self.hello.instance {
             properties.set(flow::PROPERTY, flow::offer(instance).as_bytes());
-            if let Some(silence_timeout) = self.hello.silence_timeout {
-                properties.set(flow::SILENCE_TIMEOUT, silence_timeout.as_millis().to_string().as_bytes());
-            }
         }
         properties
     }
@@ -180,13 +171,7 @@ impl Handshake {
             return Err(violation(format!("an identity of {} bytes", identity.len())));
         }
         let instance = self.hello.instance.and_then(|_| flow::accept(properties));
-        let silence_timeout = instance.and_then(|_| flow::silence_timeout(properties));
-        Ok(Peer {
-            identity,
-            heartbeats: self.minor.is_some_and(|minor| minor >= 1),
-            instance,
-            silence_timeout,
-        })
+        Ok(Peer { identity, heartbeats: self.minor.is_some_and(|minor| minor >= 1), instance })
     }
 }
 
@@ -195,8 +180,7 @@ mod tests {
     use super::*;
 
     fn hello(socket_type: SocketType) -> Hello {
-        let silence_timeout = Some(Duration::from_millis(1500));
-        Hello { socket_type, identity: b"me".to_vec(), instance: Some(Instance(9)), silence_timeout }
+        Hello { socket_type, identity: b"me".to_vec(), instance: Some(Instance(9)) }
     }
 
     #[test]
@@ -216,12 +200,7 @@ mod tests {
         }
         assert_eq!(
             peer,
-            Some(Peer {
-                identity: b"me".to_vec(),
-                heartbeats: true,
-                instance: Some(Instance(9)),
-                silence_timeout: Some(Duration::from_millis(1500)),
-            })
+            Some(Peer { identity: b"me".to_vec(), heartbeats: true, instance: Some(Instance(9)) })
         );
         assert_eq!(bytes, b"job");
         assert!(matches!(push.feed(&mut &pull.output()[..]), Ok(Some(_))));
