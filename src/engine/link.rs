@@ -703,10 +703,7 @@ impl Connection {
         let now = Instant::now();
         let decoded = decode(&mut self.decoder);
         self.heartbeat.received(bytes, now);
-        if self.link.is_flow() && self.heartbeat.owes_sign(now) {
-            self.link.outbox.borrow_mut().put_command(command::ping(0, ALIVE));
-            self.heartbeat.spoke();
-        }
+        self.show_life(now);
         let before = self.link.inbox.borrow().received();
         let admitted = self.fill_inbox();
         let any = self.link.inbox.borrow().received() > before;
@@ -722,6 +719,17 @@ impl Connection {
             self.obey(command)?;
         }
         received.and(decoded).map_err(Why::Violation)
+    }
+
+    /// Lets a peer hear of us that has sent much for long, unless another thread has written to it by itself.
+    fn show_life(&mut self, now: Instant) {
+        if !self.link.is_flow() || !self.heartbeat.owes_sign(now) {
+            return;
+        }
+        if !self.link.writer.borrow().as_ref().is_some_and(Writer::has_written) {
+            self.link.outbox.borrow_mut().put_command(command::ping(0, ALIVE));
+        }
+        self.heartbeat.spoke();
     }
 
     /// Puts what was decoded into the inbox, but for jobs that the peer may not send.

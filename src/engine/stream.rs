@@ -1,7 +1,14 @@
 //! Connections of every kind behind one type. What comes and goes on those of the system may be left to another thread while it is
 //! little (`shortcut.rs`, `tap.rs`).
 
-use std::{fmt::Debug, io, sync::Arc};
+use std::{
+    fmt::Debug,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
@@ -29,7 +36,29 @@ impl Stream for DuplexStream {}
 pub type BoxStream = Box<dyn Stream>;
 
 /// The write half of a connection, for any thread.
-pub type Writer = Arc<dyn TryWrite>;
+#[derive(Debug, Clone)]
+pub struct Writer {
+    socket: Arc<dyn TryWrite>,
+    has_written: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// That of a socket.
+    pub fn new(socket: Arc<dyn TryWrite>) -> Self {
+        Self { socket, has_written: Arc::default() }
+    }
+
+    /// Writes what the system takes at once.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.has_written.store(true, Relaxed);
+        self.socket.try_write(bytes)
+    }
+
+    /// Whether anything was written with it since this was asked before.
+    pub fn has_written(&self) -> bool {
+        self.has_written.swap(false, Relaxed)
+    }
+}
 
 /// The read half of a connection, for any thread.
 pub type Reader = Arc<dyn TryRead>;
@@ -218,8 +247,7 @@ mod shared {
 
     impl<S: Watched> Stream for SharedStream<S> {
         fn writer(&self) -> Option<Writer> {
-            let writer: Writer = self.twin()?;
-            Some(writer)
+            Some(Writer::new(self.twin()?))
         }
 
         fn lend_reader(&mut self) -> io::Result<Option<Reader>> {
