@@ -21,17 +21,9 @@ function makeError (code, text) {
   return Object.assign(new Error(text), { code })
 }
 
-/** What helps where the system's own words don't: an address that is in use, by the end that was to be bound there. */
-const cures = {
-  push: 'somebody else listens here; let the worker bind: pipe({ push: { connect }, pull: { bind } })',
-  pull: 'somebody else listens here; let the pusher bind: pipe({ push: { bind }, pull: { connect } })',
-  request: 'somebody else listens here; let the worker bind: pipe({ request: { connect }, reply: { bind } })',
-  reply: 'somebody else listens here; let the requester bind: pipe({ request: { bind }, reply: { connect } })'
-}
-
-/** An error that the engine told, about an end if it was to be opened. */
-function fromEngine ({ code, text }, end) {
-  return makeError(code, code === 'EADDRINUSE' && end !== undefined ? `${text} (${cures[end]})` : text)
+/** An error that the engine told. */
+function fromEngine ({ code, text }) {
+  return makeError(code, text)
 }
 
 /** Of any realm, as test runners have some. */

@@ -88,7 +88,7 @@ class Session {
   /** Opens an end, once; after a failure the next call tries again. */
   open (end) {
     if (this.isClosed) return Promise.reject(this.closedError())
-    this.opening[end] ??= this.ask(id => this.native.open(end, id), end).then(
+    this.opening[end] ??= this.ask(id => this.native.open(end, id)).then(
       () => this.outgoing(end)?.opened(),
       error => {
         this.opening[end] = null
@@ -300,8 +300,8 @@ class Session {
     return lost
   }
 
-  /** Asks the engine; the answer comes by mail. `end` is the one that it is about. */
-  ask (question, end) {
+  /** Asks the engine; the answer comes by mail. */
+  ask (question) {
     if (this.isClosed) return Promise.reject(this.closedError())
     const id = ++this.lastQuestion
     this.hold()
@@ -309,7 +309,7 @@ class Session {
       this.questions.set(id, answer => {
         this.release()
         if (answer.code === '') resolve(answer)
-        else reject(fromEngine(answer, end))
+        else reject(fromEngine(answer))
       })
       question(id)
     })

@@ -48,9 +48,29 @@ impl Endpoint {
         }
     }
 
-    /// Whether the system is to choose the port.
+    /// Whether the port, or the path, is left to the system.
     pub fn is_ephemeral(&self) -> bool {
-        matches!(self, Self::Tcp { port: 0, .. })
+        match self {
+            Self::Tcp { port, .. } => *port == 0,
+            Self::Ipc(path) => path == "*",
+            Self::Abstract(_) | Self::Inproc(_) => false,
+        }
+    }
+
+    /// Why nobody can connect to it; `None` if somebody can.
+    pub fn connect_problem(&self) -> Option<String> {
+        let needs = if matches!(self, Self::Ipc(_)) { "path" } else { "port" };
+        self.is_ephemeral().then(|| format!("\"{self}\" is no endpoint to connect to: it needs a {needs}"))
+    }
+
+    /// Whether both can't be bound at the same time.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp { host, port }, Self::Tcp { host: others, port: others_port }) => {
+                port == others_port && host.overlaps(others)
+            }
+            _ => self == other,
+        }
     }
 }
 
@@ -61,6 +81,26 @@ impl Host {
             Self::Address(address) => address.is_unspecified(),
             Self::Name(_) => false,
         }
+    }
+
+    /// Whether it is this machine by a name that no resolver is asked for (RFC 6761, section 6.3).
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Address(address) => address.is_loopback(),
+            Self::Name(name) => {
+                let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+                name == "localhost" || name.ends_with(".localhost")
+            }
+        }
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        let is_named = matches!(self, Self::Name(_)) || matches!(other, Self::Name(_));
+        self == other
+            || self.is_any()
+            || other.is_any()
+            || is_named && self.is_loopback() && other.is_loopback()
     }
 }
 
@@ -77,6 +117,9 @@ impl FromStr for Endpoint {
             return Err(invalid("it holds a zero byte"));
         }
         match scheme {
+            _ if rest.contains(',') && rest.contains("://") => {
+                Err(invalid("several addresses are given as an array of strings"))
+            }
             "tcp" => parse_tcp(rest).map_err(invalid),
             "ipc" => parse_ipc(rest).map_err(invalid),
             "inproc" if rest.is_empty() => Err(invalid("the name is missing")),
@@ -88,6 +131,14 @@ impl FromStr for Endpoint {
 }
 
 fn parse_tcp(rest: &str) -> Result<Endpoint, &'static str> {
+    if rest.contains(',') {
+        return Err(
+            "a comma: several addresses are given as an array of strings, each with tcp:// before it",
+        );
+    }
+    if rest.contains(';') {
+        return Err("a source address (before the semicolon) can't be chosen: leave it out");
+    }
     let (host, port) = rest.rsplit_once(':').ok_or("the port is missing")?;
     let port = match port {
         "*" => 0,
@@ -120,7 +171,7 @@ fn parse_tcp(rest: &str) -> Result<Endpoint, &'static str> {
 }
 
 /// What a Unix socket address has room for on Linux, its closing zero counted off.
-const MAX_PATH: usize = 107;
+pub const MAX_PATH: usize = 107;
 
 fn parse_ipc(rest: &str) -> Result<Endpoint, &'static str> {
     match rest.strip_prefix('@') {
@@ -193,6 +244,10 @@ mod tests {
             "inproc://",
             "http://host:80",
             "tcp://a\0b:1",
+            "tcp://a:1,tcp://b:2",
+            "tcp://a:1,b:2",
+            "ipc:///a,ipc:///b",
+            "tcp://eth0:0;10.0.0.1:5",
         ] {
             let error = text.parse::<Endpoint>().expect_err(text);
             assert_eq!(error.code, code::INVALID_ENDPOINT);
@@ -209,5 +264,42 @@ mod tests {
                 Ok("tcp://localhost:7".into())
             );
         }
+    }
+
+    #[test]
+    fn endpoints_overlap_where_only_one_of_them_can_be_bound() {
+        let overlap = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|text| text.parse::<Endpoint>().expect("an endpoint"));
+            assert_eq!(one.overlaps(&other), other.overlaps(&one));
+            one.overlaps(&other)
+        };
+        for (one, other) in [
+            ("tcp://127.0.0.1:7", "tcp://127.0.0.1:7"),
+            ("tcp://*:7", "tcp://127.0.0.1:7"),
+            ("tcp://0.0.0.0:7", "tcp://host:7"),
+            ("tcp://localhost:7", "tcp://127.0.0.1:7"),
+            ("ipc:///a", "ipc:///a"),
+            ("inproc://a", "inproc://a"),
+        ] {
+            assert!(overlap(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("tcp://127.0.0.1:7", "tcp://127.0.0.1:8"),
+            ("tcp://127.0.0.1:7", "tcp://127.0.0.2:7"),
+            ("tcp://127.0.0.1:7", "tcp://host:7"),
+            ("ipc:///a", "ipc://@/a"),
+            ("ipc://a", "inproc://a"),
+        ] {
+            assert!(!overlap(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_to_the_system_can_not_be_connected_to() {
+        for (text, needs) in [("tcp://*:*", "port"), ("tcp://host:0", "port"), ("ipc://*", "path")] {
+            let problem = text.parse::<Endpoint>().expect("an endpoint").connect_problem();
+            assert!(problem.is_some_and(|problem| problem.ends_with(needs)), "{text}");
+        }
+        assert_eq!("tcp://host:1".parse::<Endpoint>().map(|endpoint| endpoint.connect_problem()), Ok(None));
     }
 }

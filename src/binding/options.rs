@@ -72,9 +72,7 @@ fn endpoints(texts: &[String]) -> Result<Vec<Endpoint>, Error> {
 pub fn endpoint_problem(text: String, connects: bool) -> Option<String> {
     match text.parse::<Endpoint>() {
         Err(error) => Some(error.text),
-        Ok(endpoint) if connects && endpoint.is_ephemeral() => {
-            Some(format!("{text:?} is no endpoint to connect to: it needs a port"))
-        }
+        Ok(endpoint) if connects => endpoint.connect_problem(),
         Ok(_) => None,
     }
 }

@@ -4,12 +4,13 @@ use std::{env::consts::OS, rc::Rc, sync::Arc};
 
 use tokio::{
     sync::{oneshot, watch},
-    task::spawn_local,
+    task::{JoinHandle, spawn_local},
 };
 
 use super::{
     dialer::dial,
     event::{Callback, Event, Pattern, Side, Tally},
+    in_use,
     link::End,
     listener::listen,
     peer::Board,
@@ -34,6 +35,8 @@ pub struct Ends {
     /// End listeners, dialers and handshakes.
     stop_push: watch::Sender<bool>,
     stop_pull: watch::Sender<bool>,
+    /// They own what is bound.
+    listeners: Vec<JoinHandle<()>>,
 }
 
 impl Ends {
@@ -46,6 +49,7 @@ impl Ends {
             pull: None,
             stop_push: watch::Sender::new(false),
             stop_pull: watch::Sender::new(false),
+            listeners: Vec::new(),
         }
     }
 
@@ -61,7 +65,7 @@ impl Ends {
         }
         let sites = self.pipe.sites(side);
         sites.bind.iter().chain(&sites.connect).try_for_each(|endpoint| transport::check(endpoint, OS))?;
-        let listeners = bind(sites).await?;
+        let listeners = self.bind(side).await?;
         let sites = self.reach_own(side).await?;
         let pipe = Arc::clone(&self.pipe);
         let stop = if side.is_out() { &self.stop_push } else { &self.stop_pull }.subscribe();
@@ -70,9 +74,30 @@ impl Ends {
         } else {
             Rc::clone(self.pull.insert(PullEnd::start(pipe, side, stop.clone()))) as _
         };
-        let bound = run_sites(&sites, listeners, end, &stop);
+        let bound = self.run_sites(&sites, listeners, &end, &stop);
         self.bound(side).write(|list| *list = bound);
         Ok(())
+    }
+
+    /// Starts to listen and to dial; returns where it listens.
+    fn run_sites(
+        &mut self,
+        sites: &Sites,
+        listeners: Vec<(Listener, Endpoint)>,
+        end: &Rc<dyn End>,
+        stop: &watch::Receiver<bool>,
+    ) -> Vec<String> {
+        let mut bound = Vec::new();
+        for (listener, endpoint) in listeners {
+            let address = listener.address(&endpoint);
+            end.tell(Event::Listening { side: end.side(), address: address.clone() });
+            bound.push(address);
+            self.listeners.push(spawn_local(listen(listener, endpoint, Rc::clone(end), stop.clone())));
+        }
+        for endpoint in &sites.connect {
+            spawn_local(dial(endpoint.clone(), Rc::clone(end), stop.clone()));
+        }
+        bound
     }
 
     fn bound(&self, side: Side) -> &Board<Vec<String>> {
@@ -82,12 +107,27 @@ impl Ends {
     /// A port that the system chooses can only be meant as the one that our own other end got: so that opens too.
     async fn reach_own(&mut self, side: Side) -> Result<Sites, Error> {
         let mut sites = self.pipe.sites(side).clone();
-        for endpoint in sites.connect.iter_mut().filter(|endpoint| endpoint.is_ephemeral()) {
+        for endpoint in &mut sites.connect {
+            *endpoint = transport::resolve_path(endpoint)?;
+            let Some(problem) = endpoint.connect_problem() else { continue };
             Box::pin(self.open(side.opposite())).await?;
             let bound = self.bound(side.opposite()).read();
-            *endpoint = bound.first().ok_or_else(|| unreachable_port(endpoint))?.parse()?;
+            let unreachable = || Error::new(code::INVALID_ENDPOINT, problem);
+            *endpoint = bound.first().ok_or_else(unreachable)?.parse()?;
         }
         Ok(sites)
+    }
+
+    /// Binds all or nothing.
+    async fn bind(&self, side: Side) -> Result<Vec<(Listener, Endpoint)>, Error> {
+        let mut listeners = Vec::new();
+        for endpoint in &self.pipe.sites(side).bind {
+            let endpoint = transport::resolve_path(endpoint)?;
+            let bound = Listener::bind(&endpoint).await;
+            let listener = bound.map_err(|error| in_use::explain(error, &endpoint, &self.pipe, side))?;
+            listeners.push((listener, endpoint));
+        }
+        Ok(listeners)
     }
 
     /// Nobody is left to take jobs: the pull end goes.
@@ -156,6 +196,14 @@ impl Ends {
         Tally { given_up: if self.pattern == Pattern::Pipeline { given_up } else { 0 }, dropped }
     }
 
+    /// Resolves when nothing of a closed end is bound any more.
+    pub async fn unbound(&mut self) {
+        for listener in self.listeners.drain(..) {
+            // One that has panicked is gone as well.
+            let _ = listener.await;
+        }
+    }
+
     /// How many jobs that this pipe has sent to itself somebody has begun with: they need it no more.
     fn own_jobs_in_hand(&self) -> usize {
         let (Some(push), Some(_)) = (&self.push, &self.pull) else { return 0 };
@@ -164,37 +212,4 @@ impl Ends {
         // Two may hold the same job, if it was taken from one of them.
         held.min(self.ports().push.in_flight())
     }
-}
-
-fn unreachable_port(endpoint: &Endpoint) -> Error {
-    Error::new(code::INVALID_ENDPOINT, format!("{endpoint} is no endpoint to connect to: it needs a port"))
-}
-
-/// Binds all or nothing.
-async fn bind(sites: &Sites) -> Result<Vec<(Listener, Endpoint)>, Error> {
-    let mut listeners = Vec::new();
-    for endpoint in &sites.bind {
-        listeners.push((Listener::bind(endpoint).await?, endpoint.clone()));
-    }
-    Ok(listeners)
-}
-
-/// Starts to listen and to dial; returns where it listens.
-fn run_sites(
-    sites: &Sites,
-    listeners: Vec<(Listener, Endpoint)>,
-    end: Rc<dyn End>,
-    stop: &watch::Receiver<bool>,
-) -> Vec<String> {
-    let mut bound = Vec::new();
-    for (listener, endpoint) in listeners {
-        let address = listener.address(&endpoint);
-        end.tell(Event::Listening { side: end.side(), address: address.clone() });
-        bound.push(address);
-        spawn_local(listen(listener, endpoint, Rc::clone(&end), stop.clone()));
-    }
-    for endpoint in &sites.connect {
-        spawn_local(dial(endpoint.clone(), Rc::clone(&end), stop.clone()));
-    }
-    bound
 }

@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     ends::Ends,
     event::{Callback, Event, Handle, Pattern, Side, TIDY, Tally},
-    io_thread,
+    in_use, io_thread,
     pipe::{Alarm, Call, Pipe},
 };
 use crate::{config::Config, error::Error};
@@ -33,6 +33,7 @@ pub fn open(config: Config, handle: Arc<dyn Handle>) -> Result<Arc<Pipe>, Error>
     let (pipe, calls) = Pipe::new(config, handle);
     let own = Arc::clone(&pipe);
     io_thread::run(move || {
+        in_use::register(&own);
         spawn_local(Keeper::new(own).keep(calls));
     })?;
     Ok(pipe)
@@ -154,6 +155,9 @@ impl Keeper {
         }
         drop(drained);
         let (jobs, requests) = (self.pipeline.close(), self.requests.close());
+        // Whoever is told of the close may bind the same addresses.
+        self.pipeline.unbound().await;
+        self.requests.unbound().await;
         Tally { given_up: jobs.given_up + requests.given_up, dropped: jobs.dropped + requests.dropped }
     }
 

@@ -6,7 +6,8 @@
 //! whether a consumer that does not come is stuck, or in [`line`] for its thread.
 //! Requests go the same ways ([`requests`]), and their replies back: from the [`ledger`] through the pusher's link to the [`asker`].
 //! An idle link may be written to by others: [`lease`] of a [`shortcut`] on a [`stream`]; and read by them, while there is only a [`trickle`]: [`tap`].
-//! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`].
+//! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`]; why one of them
+//! can't listen is told by [`in_use`].
 
 mod answers;
 mod arrival;
@@ -23,6 +24,7 @@ mod fair_queue;
 mod flight;
 mod grant;
 mod heartbeat;
+mod in_use;
 mod inbox;
 mod io_thread;
 pub mod keeper;
