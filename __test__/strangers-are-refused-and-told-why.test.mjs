@@ -14,7 +14,7 @@ const strangers = {
   'an HTTP request': [Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'), 'ERR_ZEROPIPE_NOT_ZMTP', /ZMTP/],
   'a TLS hello': [Buffer.from('16030100c8010000c40303', 'hex'), 'ERR_ZEROPIPE_NOT_ZMTP', /ZMTP/],
   'a ZMTP 1.0 greeting': [Buffer.from('0100', 'hex'), 'ERR_ZEROPIPE_NOT_ZMTP', /ZMTP/],
-  'a ZMTP 2.0 greeting': [Buffer.from('ff00000000000000017f01080000', 'hex'), 'ERR_ZEROPIPE_NOT_ZMTP', /version/],
+  'a ZMTP 2.0 greeting': [Buffer.from('ff00000000000000017f01080000', 'hex'), 'ERR_ZEROPIPE_INCOMPATIBLE_PEER', /version 2\.0/],
   'a signature that ends wrongly': [Buffer.from('ff00000000000000017e', 'hex'), 'ERR_ZEROPIPE_NOT_ZMTP', /ZMTP/],
   'a greeting for mechanism CURVE': [greeting({ mechanism: 'CURVE' }), 'ERR_ZEROPIPE_INCOMPATIBLE_PEER', /CURVE/],
   'a greeting for mechanism PLAIN': [greeting({ mechanism: 'PLAIN' }), 'ERR_ZEROPIPE_INCOMPATIBLE_PEER', /PLAIN/],

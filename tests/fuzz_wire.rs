@@ -196,6 +196,11 @@ fn open(bytes: &[u8], mut pieces: impl FnMut(usize) -> usize) -> Opened {
         opened.taken += length - unread;
         opened.output.extend(handshake.output());
     }
+    // A peer that sends no more is sent what was withheld from it.
+    while opened.outcome.is_none() && handshake.may_proceed() {
+        handshake.proceed();
+        opened.output.extend(handshake.output());
+    }
     if matches!(opened.outcome, Some(Err(_))) {
         opened.taken = bytes.len();
     }

@@ -49,6 +49,9 @@ use crate::{
 /// A peer that has not shaken hands by then is refused.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// A peer that has sent nothing by then may be waiting for what is withheld from it.
+const HANDSHAKE_WAIT: Duration = Duration::from_millis(100);
+
 /// How long a connection that was ended in order is still read, so that what was written last arrives: closed with
 /// bytes unread, TCP would throw away what it has not sent yet.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -298,7 +301,13 @@ async fn shake_hands(stream: &mut BoxStream, end: &dyn End) -> Result<(handshake
     let mut buffer = vec![0; 4096];
     loop {
         stream.write_all(&handshake.output()).await.map_err(lost)?;
-        let length = stream.read(&mut buffer).await.map_err(lost)?;
+        let read = stream.read(&mut buffer);
+        let read = if handshake.may_proceed() { timeout(HANDSHAKE_WAIT, read).await } else { Ok(read.await) };
+        let Ok(length) = read else {
+            handshake.proceed();
+            continue;
+        };
+        let length = length.map_err(lost)?;
         if length == 0 {
             return Err(Error::new(code::DISCONNECTED, "the peer left during the handshake"));
         }

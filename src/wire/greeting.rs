@@ -5,6 +5,9 @@ use crate::error::{Error, code};
 /// Its length.
 pub const LENGTH: usize = 64;
 
+/// How much of it is sent before anything of the peer's is in: the signature and the version.
+pub const FIRST: usize = 12;
+
 const MECHANISM: std::ops::Range<usize> = 12..32;
 
 /// What a peer's greeting says.
@@ -35,8 +38,13 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Greeting>, Error> {
     {
         return stranger("its first bytes are no greeting");
     }
-    if bytes.get(10).is_some_and(|&major| major < 3) {
-        return stranger("its version is older");
+    if let Some(major) = bytes.get(10).filter(|&&major| major < 3) {
+        // The revisions 0 and 1 are those of ZMTP 1.0 and 2.0 (RFC 15, "Version Negotiation").
+        let version = if *major == 0 { "1.0" } else { "2.0" };
+        return Err(Error::new(
+            code::INCOMPATIBLE,
+            format!("the peer speaks version {version} of ZMTP, we speak version 3"),
+        ));
     }
     if bytes.len() < LENGTH {
         return Ok(None);
@@ -67,13 +75,13 @@ mod tests {
 
     #[test]
     fn strangers_are_refused_at_their_first_wrong_byte() {
-        for bytes in [
-            &b"GET / HTTP/1.1\r\n"[..],
-            b"\x01\x00",
-            b"\xff\0\0\0\0\0\0\0\x01\x7e",
-            b"\xff\0\0\0\0\0\0\0\x01\x7f\x01",
-        ] {
+        for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"\x01\x00", b"\xff\0\0\0\0\0\0\0\x01\x7e"] {
             assert_eq!(decode(bytes).map_err(|error| error.code), Err(code::NOT_ZMTP));
+        }
+        for (major, version) in [(0, "version 1.0"), (1, "version 2.0")] {
+            let bytes = [&b"\xff\0\0\0\0\0\0\0\x01\x7f"[..], &[major]].concat();
+            let error = decode(&bytes).expect_err("it is older");
+            assert!(error.code == code::INCOMPATIBLE && error.text.contains(version), "{error}");
         }
         let mut curve = encode();
         curve[12..17].copy_from_slice(b"CURVE");

@@ -70,20 +70,66 @@ pub struct Peer {
 }
 
 /// The state of a handshake. Bytes go in by [`Handshake::feed`]; what is to be sent is in [`Handshake::output`].
+///
+/// libzmq sends ten octets and waits for the version of the other side, and leaves at once when it reads a mechanism or a socket
+/// type that does not fit: what it wants itself it would never say. So each step of ours is withheld until the same step of the
+/// peer's begins to come, as far as the peer does not wait for it ([`Handshake::proceed`]): the rest of the greeting until its
+/// version is known, and READY, where the peer has shown that it waits, until its own READY comes.
 #[derive(Debug)]
 pub struct Handshake {
     hello: Hello,
     /// What has arrived of the step at hand; never more than one greeting or one command.
     input: Vec<u8>,
     output: Vec<u8>,
+    /// The steps of ours that are withheld, in order.
+    withheld: Vec<Step>,
+    /// The peer sends its version only once it has ours.
+    is_waiting: bool,
     /// Set once the peer's greeting is in.
     minor: Option<u8>,
+}
+
+/// A part of the handshake that is sent at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// What is left of the greeting behind the version.
+    Greeting,
+    /// Who we are.
+    Ready,
 }
 
 impl Handshake {
     /// A handshake that is about to greet.
     pub fn new(hello: Hello) -> Self {
-        Self { hello, input: Vec::new(), output: greeting::encode().to_vec(), minor: None }
+        let output = greeting::encode()[..greeting::FIRST].to_vec();
+        let withheld = vec![Step::Greeting, Step::Ready];
+        Self { hello, input: Vec::new(), output, withheld, is_waiting: false, minor: None }
+    }
+
+    /// Whether something is withheld that could be sent now, should the peer wait for it.
+    pub fn may_proceed(&self) -> bool {
+        match self.withheld.first() {
+            Some(Step::Greeting) => true,
+            Some(Step::Ready) => self.minor.is_some(),
+            None => false,
+        }
+    }
+
+    /// Sends the next step that is withheld.
+    pub fn proceed(&mut self) {
+        if self.may_proceed() {
+            match self.withheld.remove(0) {
+                Step::Greeting => self.output.extend_from_slice(&greeting::encode()[greeting::FIRST..]),
+                Step::Ready => self.output.extend_from_slice(&command::ready(&self.properties())),
+            }
+        }
+    }
+
+    /// Sends a step unless it was sent before.
+    fn send(&mut self, step: Step) {
+        if self.withheld.first() == Some(&step) {
+            self.proceed();
+        }
     }
 
     /// Takes what is to be sent now.
@@ -97,10 +143,22 @@ impl Handshake {
     pub fn feed(&mut self, bytes: &mut &[u8]) -> Result<Option<Peer>, Error> {
         if self.minor.is_none() {
             self.fill(bytes, greeting::LENGTH);
+            if let Some(first) = self.input.first_chunk::<{ greeting::FIRST }>() {
+                if greeting::decode(first).is_ok() {
+                    self.send(Step::Greeting);
+                }
+            } else {
+                self.is_waiting = true;
+            }
             let Some(greeting) = greeting::decode(&self.input)? else { return Ok(None) };
             self.minor = Some(greeting.minor);
             self.input.clear();
-            self.output.extend_from_slice(&command::ready(&self.properties()));
+            if !self.is_waiting {
+                self.send(Step::Ready);
+            }
+        }
+        if !bytes.is_empty() {
+            self.send(Step::Ready);
         }
         let Some(body) = self.command(bytes)? else { return Ok(None) };
         match Command::decode(&body, false)? {
@@ -188,8 +246,13 @@ mod tests {
         let mut push = Handshake::new(hello(SocketType::Push));
         let mut pull = Handshake::new(hello(SocketType::Pull));
         let mut to_pull = push.output();
-        let greeting = pull.output();
-        assert_eq!(push.feed(&mut &greeting[..]), Ok(None));
+        let first = pull.output();
+        assert_eq!(push.feed(&mut &first[..]), Ok(None));
+        to_pull.extend(push.output());
+        assert_eq!(to_pull, greeting::encode());
+        pull.proceed();
+        assert_eq!([first, pull.output()].concat(), greeting::encode());
+        assert_eq!(push.feed(&mut &greeting::encode()[greeting::FIRST..]), Ok(None));
         to_pull.extend(push.output());
         to_pull.extend(b"job");
         let (mut peer, mut bytes) = (None, &to_pull[..]);
@@ -210,10 +273,9 @@ mod tests {
     fn the_wrong_socket_type_is_refused_and_told() {
         let mut one = Handshake::new(hello(SocketType::Push));
         let mut other = Handshake::new(hello(SocketType::Push));
-        let greeting = other.output();
-        assert_eq!(one.feed(&mut &greeting[..]), Ok(None));
+        assert_eq!(one.feed(&mut &greeting::encode()[..]), Ok(None));
         let _ = other.feed(&mut &one.output()[..]);
-        let refused = one.feed(&mut &other.output()[..]);
+        let refused = one.feed(&mut &other.output()[greeting::LENGTH..]);
         assert_eq!(refused.map_err(|error| error.code), Err(code::INCOMPATIBLE));
         assert!(one.output().ends_with(b"a PUSH talks to a PULL, not to \"PUSH\""));
     }
@@ -227,6 +289,32 @@ mod tests {
             let bytes = [&greeting::encode()[..], frame].concat();
             let fed = handshake.feed(&mut &bytes[..]);
             assert!(frame.len() == 5 && fed == Ok(None) || fed.is_err(), "{frame:?}: {fed:?}");
+        }
+    }
+
+    #[test]
+    fn steps_are_withheld_from_a_peer_that_waits_until_its_own_are_in_or_it_has_waited_long() {
+        let ready = command::ready(&Handshake::new(hello(SocketType::Push)).properties());
+        let (first, rest) = (..greeting::FIRST - 2, greeting::FIRST - 2..);
+        for has_waited_long in [false, true] {
+            let mut handshake = Handshake::new(hello(SocketType::Pull));
+            assert_eq!(handshake.output(), greeting::encode()[..greeting::FIRST]);
+            assert_eq!(handshake.feed(&mut &greeting::encode()[first]), Ok(None));
+            assert!(handshake.output().is_empty() && handshake.may_proceed());
+            if has_waited_long {
+                handshake.proceed();
+                handshake.proceed();
+            }
+            assert_eq!(handshake.feed(&mut &greeting::encode()[rest.clone()]), Ok(None));
+            assert_eq!(handshake.output(), greeting::encode()[greeting::FIRST..]);
+            assert!(handshake.may_proceed());
+            if has_waited_long {
+                handshake.proceed();
+                assert!(!handshake.output().is_empty());
+            }
+            assert!(matches!(handshake.feed(&mut &ready[..]), Ok(Some(_))));
+            assert_eq!(handshake.output().is_empty(), has_waited_long);
+            assert!(!handshake.may_proceed());
         }
     }
 }
