@@ -132,7 +132,7 @@ for (const [type, makeEnd, side, peers] of [['PULL', pusher, 'push', 'pullers'],
       socket.events.on('disconnect', () => console.log('dropped'))
       socket.connect('${address}')
       setTimeout(() => console.log('over'), 2500)
-      setInterval(() => {}, 1000) // stays until it is killed
+      setInterval(() => socket, 1000) // stays until it is killed, and its socket, which would be closed when it is collected
     `)
     await pipe.ready({ [peers]: 1 })
     await peer.said('over')

@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     chance::jittered,
     event::Event,
-    link::{Connection, End, Outcome},
+    link::{Connection, End, Origin, Outcome},
     stream::BoxStream,
     transport::{self, Target},
 };
@@ -55,7 +55,7 @@ async fn round(endpoint: &Endpoint, end: &Rc<dyn End>) -> Option<Connection> {
         let address = target.address(endpoint);
         match connect(&target).await {
             Ok(stream) => {
-                let connection = Connection::open(stream, end, address).await;
+                let connection = Connection::open(stream, end, address, Origin::Dialled).await;
                 if connection.is_some() {
                     return connection;
                 }

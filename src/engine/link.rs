@@ -284,19 +284,36 @@ pub enum Outcome {
     Useless,
 }
 
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// We dialled.
+    Dialled,
+    /// The peer did.
+    Accepted,
+}
+
 /// Shakes hands; returns what was read beyond the handshake.
-async fn shake_hands(stream: &mut BoxStream, end: &dyn End) -> Result<(handshake::Peer, Vec<u8>), Error> {
+async fn shake_hands(
+    stream: &mut BoxStream,
+    end: &dyn End,
+    origin: Origin,
+) -> Result<(handshake::Peer, Vec<u8>), Error> {
     let socket_type = match end.side() {
         Side::Push => SocketType::Push,
         Side::Pull => SocketType::Pull,
         Side::Request => SocketType::Dealer,
         Side::Reply => SocketType::Router,
     };
-    let mut handshake = Handshake::new(Hello {
+    let hello = Hello {
         socket_type,
         identity: end.config().identity.clone(),
         instance: end.config().flow.then(|| end.instance()),
-    });
+    };
+    let mut handshake = match origin {
+        Origin::Dialled => Handshake::new(hello),
+        Origin::Accepted => Handshake::of_the_dialled(hello),
+    };
     let lost = |error: io::Error| Error::system(&error, &"during the handshake");
     let mut buffer = vec![0; 4096];
     loop {
@@ -397,8 +414,13 @@ impl From<io::Error> for Why {
 
 impl Connection {
     /// Shakes hands on a fresh connection. If that fails, it has been told.
-    pub async fn open(mut stream: BoxStream, end: &Rc<dyn End>, address: String) -> Option<Self> {
-        let shaken = timeout(HANDSHAKE_DEADLINE, shake_hands(&mut stream, &**end)).await;
+    pub async fn open(
+        mut stream: BoxStream,
+        end: &Rc<dyn End>,
+        address: String,
+        origin: Origin,
+    ) -> Option<Self> {
+        let shaken = timeout(HANDSHAKE_DEADLINE, shake_hands(&mut stream, &**end, origin)).await;
         let silent =
             Err(Error::new(code::TIMEOUT, format!("no handshake within {} s", HANDSHAKE_DEADLINE.as_secs())));
         match shaken.unwrap_or(silent) {

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     event::Event,
-    link::{Connection, End},
+    link::{Connection, End, Origin},
     stream::BoxStream,
     transport,
 };
@@ -76,7 +76,7 @@ fn admit(
     let strangers = Rc::clone(strangers);
     spawn_local(async move {
         let connection = tokio::select! {
-            connection = Connection::open(stream, &end, address) => connection,
+            connection = Connection::open(stream, &end, address, Origin::Accepted) => connection,
             _ = crowded_out => None,
             _ = stop.wait_for(|stop| *stop) => None,
         };

@@ -73,8 +73,8 @@ pub struct Peer {
 ///
 /// libzmq sends ten octets and waits for the version of the other side, and leaves at once when it reads a mechanism or a socket
 /// type that does not fit: what it wants itself it would never say. So each step of ours is withheld until the same step of the
-/// peer's begins to come, as far as the peer does not wait for it ([`Handshake::proceed`]): the rest of the greeting until its
-/// version is known, and READY, where the peer has shown that it waits, until its own READY comes.
+/// peer's begins to come, or has not come for long ([`Handshake::proceed`]): the rest of the greeting until its version is known, and
+/// READY, of the side that was dialled and toward a peer that has shown that it waits, until its own READY comes.
 #[derive(Debug)]
 pub struct Handshake {
     hello: Hello,
@@ -83,7 +83,7 @@ pub struct Handshake {
     output: Vec<u8>,
     /// The steps of ours that are withheld, in order.
     withheld: Vec<Step>,
-    /// The peer sends its version only once it has ours.
+    /// Our READY waits for that of the peer.
     is_waiting: bool,
     /// Set once the peer's greeting is in.
     minor: Option<u8>,
@@ -104,6 +104,11 @@ impl Handshake {
         let output = greeting::encode()[..greeting::FIRST].to_vec();
         let withheld = vec![Step::Greeting, Step::Ready];
         Self { hello, input: Vec::new(), output, withheld, is_waiting: false, minor: None }
+    }
+
+    /// The same of the side that was dialled: it says who it is once the other side has, or has waited long.
+    pub fn of_the_dialled(hello: Hello) -> Self {
+        Self { is_waiting: true, ..Self::new(hello) }
     }
 
     /// Whether something is withheld that could be sent now, should the peer wait for it.
@@ -148,6 +153,7 @@ impl Handshake {
                     self.send(Step::Greeting);
                 }
             } else {
+                // It sends its version only once it has ours.
                 self.is_waiting = true;
             }
             let Some(greeting) = greeting::decode(&self.input)? else { return Ok(None) };
