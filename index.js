@@ -6,7 +6,8 @@
 // lib/requests.js -> lib/push_end.js; its reply: lib/repliers.js -> lib/packer.js.
 
 const { EventEmitter } = require('node:events')
-const { NativePipe } = require('./lib/native.js').engine
+const { Promise, engine, nextTick, process } = require('./lib/runtime.js')
+const { NativePipe } = engine
 
 /** Loaded when it is first needed: a program that imports us and does nothing else hardly notices (docs/performance.md). */
 const parts = {
@@ -97,7 +98,7 @@ function makePipe (readOptions, makeNative) {
     if (typeof handler !== 'function') throw invalidOption('reply needs a handler: a function that is given a request and returns the reply')
     const callOptions = parts.options.handlerOptions('reply', given)
     const session = await enterToHandle('reply', callOptions)
-    await new parts.repliers.Repliers(session, handler, callOptions, deadSoon, event => process.nextTick(() => events.emit('refused', event))).start()
+    await new parts.repliers.Repliers(session, handler, callOptions, deadSoon, event => nextTick(() => events.emit('refused', event))).start()
   }
 
   async function enterToHandle (end, { signal }) {
@@ -116,7 +117,7 @@ function makePipe (readOptions, makeNative) {
 
   /** In a tick of its own: a listener that throws must not stop the handlers. */
   function deadSoon (event) {
-    process.nextTick(dead, event)
+    nextTick(dead, event)
   }
 
   async function ready (given) {

@@ -81,7 +81,7 @@ test('so it does on a platform that there is no binary for', async t => {
 })
 
 test('every platform that binaries are built for is looked for, and no other', async () => {
-  const { names } = await import('../lib/native.js').then(module => module.default)
+  const { names } = await import('../lib/runtime.js').then(module => module.default)
   const packages = readdirSync(join(root, 'npm'))
   assert.ok(existsSync(join(root, 'npm', own.replace('zeropipe-', ''))))
   assert.deepEqual(Object.values(names).flat().toSorted(), packages.toSorted())

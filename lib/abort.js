@@ -3,6 +3,8 @@
 // One listener a signal, however many calls share it: a hundred pushes that wait with one signal are ordinary use, and Node
 // would take their listeners for a leak.
 
+const { Promise, Set, WeakMap } = require('./runtime.js')
+
 const callbacks = new WeakMap()
 
 /** Calls `callback` when the signal aborts, unless the function that this returns is called before. */

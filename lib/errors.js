@@ -1,6 +1,7 @@
 'use strict'
 
 const { isNativeError } = require('node:util/types')
+const { process } = require('./runtime.js')
 
 /** The codes of ours that are given here; the engine has more (`src/error.rs`). */
 const code = Object.freeze({

@@ -5,6 +5,7 @@
 
 const { writeSync } = require('node:fs')
 const { count, gaveUp, warn } = require('./errors.js')
+const { Set, clearTimeout, now, process, setTimeout } = require('./runtime.js')
 
 /** How long a process may wait silently. */
 const PATIENCE = 3_000
@@ -85,12 +86,12 @@ function patienceWithRequests (session) {
 
 /** The process ends now: what connected peers can take, or are to be told, in a moment is still theirs. */
 function flushAll (exitCode) {
-  const until = performance.now() + MOST_AT_EXIT
+  const until = now() + MOST_AT_EXIT
   for (const session of sessions) {
     // A process that fails has not done what it had in hand.
     if (exitCode === 0) session.settleNow()
     session.giveBack()
-    const left = () => Math.max(0, until - performance.now())
+    const left = () => Math.max(0, until - now())
     session.native.tellPushers(left())
     if (!mustDeliver(session)) continue
     const jobs = session.native.flush(Math.min(session.options.linger, left()))

@@ -5,6 +5,7 @@
 
 const { onAbort } = require('./abort.js')
 const { count, messageOf, warn } = require('./errors.js')
+const { Buffer, Map, Promise, clearTimeout, random, setTimeout } = require('./runtime.js')
 const { atEndOfTick, isDue, nextTurn } = require('./turn.js')
 
 /** The first pause before another attempt; each one after it is twice as long, up to the last of these. */
@@ -204,7 +205,7 @@ class Handlers {
 
 /** Half to all of the pause before the next attempt, so that what failed together doesn't come back together. */
 function pause (attempt) {
-  return Math.min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * (0.5 + Math.random() / 2)
+  return Math.min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * (0.5 + random() / 2)
 }
 
 module.exports = { Handlers }

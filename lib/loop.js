@@ -4,6 +4,7 @@
 // slab at hand without a crossing.
 
 const { onAbort } = require('./abort.js')
+const { Promise, WeakRef } = require('./runtime.js')
 const { isDue, nextTurn } = require('./turn.js')
 
 /** What a step of a loop gives, made from the first job it got; and how many jobs it could begin with, if not one. */

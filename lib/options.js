@@ -1,8 +1,8 @@
 'use strict'
 
 const { inspect } = require('node:util')
-const { endpointProblem } = require('./native.js').engine
 const { code, makeError } = require('./errors.js')
+const { Buffer, Set, engine: { endpointProblem }, process } = require('./runtime.js')
 
 const DEFAULT_ENDPOINT = {
   jobs: { bind: 'tcp://127.0.0.1:7777', connect: 'tcp://localhost:7777' },
@@ -50,8 +50,11 @@ function number (name, value, otherwise, least, most, isWhole = true) {
   throw invalid(name, value, `a ${isWhole ? 'whole ' : ''}number from ${least} to ${most}`)
 }
 
+/** Of any realm, and of any who make them: test environments bring their own. */
+const isSignal = value => typeof value?.aborted === 'boolean' && typeof value.addEventListener === 'function'
+
 function signal (value) {
-  if (value !== undefined && !(value instanceof AbortSignal)) throw invalid('signal', value, 'an AbortSignal')
+  if (value !== undefined && !isSignal(value)) throw invalid('signal', value, 'an AbortSignal')
   return value
 }
 

@@ -3,7 +3,9 @@
 // Jobs on their way out. They are copied into a slab, many to one crossing: the slab goes to the engine when the engine
 // is idle, when it is full, or at the end of the tick, whichever comes first.
 
+const { isAnyArrayBuffer } = require('node:util/types')
 const { code, makeError } = require('./errors.js')
+const { Buffer, Promise, nextTick } = require('./runtime.js')
 const { FRAMES, MORE } = require('./slicer.js')
 const { isDue, nextTurn, begin } = require('./turn.js')
 
@@ -33,7 +35,7 @@ const isSimple = job => typeof job === 'string' || job instanceof Uint8Array
 const mostBytes = frame => typeof frame === 'string' ? 3 * frame.length : frame.length
 
 function atNextTick (tick) {
-  process.nextTick(() => {
+  nextTick(() => {
     begin()
     tick()
   })
@@ -217,7 +219,7 @@ function toFrame (value) {
   if (typeof value === 'number') return String(value)
   if (value === null) return ''
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
-  if (value instanceof ArrayBuffer || (typeof SharedArrayBuffer !== 'undefined' && value instanceof SharedArrayBuffer)) return new Uint8Array(value)
+  if (isAnyArrayBuffer(value)) return new Uint8Array(value)
   throw invalidJob(Array.isArray(value) ? 'an array within an array' : typeof value === 'object' ? 'an object' : typeof value)
 }
 

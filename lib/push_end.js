@@ -4,6 +4,7 @@
 // one for jobs and one for requests.
 
 const { Packer } = require('./packer.js')
+const { clearTimeout, setTimeout } = require('./runtime.js')
 const { isDue, nextTurn } = require('./turn.js')
 const { WaitingLine } = require('./waiting_line.js')
 

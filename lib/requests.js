@@ -8,6 +8,7 @@ const { onAbort } = require('./abort.js')
 const { code, makeError } = require('./errors.js')
 const { patienceWithRequests } = require('./exit.js')
 const { checkJob } = require('./packer.js')
+const { Buffer, Promise, clearTimeout, nextTick, setTimeout } = require('./runtime.js')
 const { PushEnd } = require('./push_end.js')
 const { Slicer } = require('./slicer.js')
 const { atEndOfTick } = require('./turn.js')
@@ -113,7 +114,7 @@ class Requests {
     request.reject(reason)
     if (request.checked !== undefined && this.end.waiting.remove(request.checked)) return
     this.writeTag(number, secret)
-    if (this.abandoned.push(Buffer.from(this.tag)) === 1) process.nextTick(() => this.tellAbandoned())
+    if (this.abandoned.push(Buffer.from(this.tag)) === 1) nextTick(() => this.tellAbandoned())
   }
 
   tellAbandoned () {

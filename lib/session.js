@@ -3,11 +3,11 @@
 // The life of one native pipe on this thread, from the first call to its close: what is open, who waits for what, and
 // what keeps the process alive.
 
-const { setImmediate } = require('node:timers') // not the global one, which test runners replace
 const { aborting } = require('./abort.js')
 const { code, count, fromEngine, gaveUp, makeError, warn } = require('./errors.js')
 const exit = require('./exit.js')
 const { checkJob } = require('./packer.js')
+const { Map, Promise, Set, clearTimeout, nextTick, now, setImmediate, setTimeout } = require('./runtime.js')
 const { PushEnd } = require('./push_end.js')
 const { Requests } = require('./requests.js')
 const { begin } = require('./turn.js')
@@ -208,7 +208,7 @@ class Session {
     this.isClosing = true
     this.late.push(...jobs)
     // Not within the call that accepted them.
-    process.nextTick(() => this.pushLate())
+    nextTick(() => this.pushLate())
   }
 
   /** Hands late jobs to the pipe that takes the closed one's place; where there is none, they are given up. */
@@ -276,7 +276,7 @@ class Session {
 
   /** Bounds the close; the shortest linger counts. */
   shorten (linger) {
-    const until = performance.now() + linger
+    const until = now() + linger
     if (this.isClosed || until >= this.until) return
     this.until = until
     clearTimeout(this.lingerTimer)
@@ -347,7 +347,7 @@ class Session {
           break
         default:
           // In a tick of its own: a listener that throws must not keep others from being told.
-          process.nextTick(this.tell, mail.kind, toEvent(mail))
+          nextTick(this.tell, mail.kind, toEvent(mail))
           this.tellWatchers()
       }
     }
@@ -368,7 +368,7 @@ function loudly (work) {
   try {
     work()
   } catch (error) {
-    process.nextTick(() => { throw error })
+    nextTick(() => { throw error })
   }
 }
 

@@ -3,6 +3,7 @@
 // Jobs as the engine hands them over: a slab with many of them, and where each of their frames stops.
 
 const { addBallast } = require('./ballast.js')
+const { Buffer } = require('./runtime.js')
 
 /** Set in an end when more frames of the same job follow. */
 const MORE = 2 ** 31

@@ -3,8 +3,7 @@
 // A loop that awaits promises which are already resolved never leaves the microtask queue: no timer fires, no signal
 // is handled, no other loop runs. So whoever is served this way is made to wait for the event loop now and then.
 
-// Not the global ones, which test runners replace.
-const { setImmediate, setTimeout } = require('node:timers')
+const { Promise, microtask, nextTick, now, process, setImmediate, setTimeout } = require('./runtime.js')
 
 /** Milliseconds of uninterrupted work after which somebody waits; users are promised 10. */
 const LIMIT = 8
@@ -32,19 +31,19 @@ function isDue () {
 }
 
 function look () {
-  const now = performance.now()
-  const passed = now - clock[LOOKED]
-  clock[LOOKED] = now
+  const time = now()
+  const passed = time - clock[LOOKED]
+  clock[LOOKED] = time
   if (isFresh) {
     isFresh = false
-    clock[BEGAN] = now
+    clock[BEGAN] = time
     every = 1
   } else {
     // Slow work between two calls wants a look at every call.
     every = passed > 1 ? 1 : Math.min(every * 2, MOST)
   }
   left = every
-  return now - clock[BEGAN] >= LIMIT
+  return time - clock[BEGAN] >= LIMIT
 }
 
 /** A promise that resolves once everything else has had its turn. */
@@ -66,7 +65,7 @@ function begin () {
 /** Has `work` done at the end of the tick, when nothing that was resolved in it is left to go on. */
 function atEndOfTick (work) {
   // What is put off to the next tick by itself comes before all that.
-  queueMicrotask(() => process.nextTick(work))
+  microtask(() => nextTick(work))
 }
 
 module.exports = { isDue, nextTurn, begin, atEndOfTick }

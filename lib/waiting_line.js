@@ -3,6 +3,7 @@
 // Pushes and requests that wait, for room or for the end to open, in the order in which they were made.
 
 const { onAbort } = require('./abort.js')
+const { Map, Promise } = require('./runtime.js')
 
 class WaitingLine {
   /** `put(job)` takes a job if there is room, else it sees to it that `serve` is called when there may be. */

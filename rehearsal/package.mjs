@@ -1,8 +1,10 @@
 // npm run test:package: the package as its users meet it (project.mjs), from every runtime, TypeScript project, bundler and test runner.
 import assert from 'node:assert/strict'
-import { copyFileSync, cpSync, lstatSync, readFileSync, readdirSync } from 'node:fs'
+import { copyFileSync, cpSync, lstatSync, mkdirSync, readFileSync, readdirSync, symlinkSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
 import { runtimes, tool } from './install.mjs'
 import { platform, root } from './pack.mjs'
 import { install, output, packed, place, project, remove, run, write } from './project.mjs'
@@ -123,4 +125,36 @@ test('jest loads it again and again, in contexts of their own', async () => {
     assert.match(stderr, /Tests: +10 passed, 10 total/)
     assert.doesNotMatch(stderr, /did not exit|force exited|open handle/)
   }
+})
+
+const still = createRequire(import.meta.url)('./programs/clocks.cjs').EXPECTED
+const programOf = (name, as = name) => copyFileSync(new URL(`programs/${name}`, import.meta.url), join(project, 'clocks', as))
+
+for (const environment of ['node', 'jsdom']) {
+  test(`clocks of jest that stand still do not reach it, in the environment ${environment}`, async () => {
+    write('clocks/package.json', '{ "private": true }')
+    for (const name of ['clocks.cjs', 'clocks.jest.js']) programOf(name)
+    const args = ['--ci', '--testRegex', 'clocks.jest.js', '--env', tool(`jest-environment-${environment}/build/index.js`)]
+    const { stderr } = await run(node, [tool('jest/bin/jest.js'), ...args], { cwd: join(project, 'clocks'), ...withNode })
+    assert.match(stderr, /Tests: +5 passed, 5 total/)
+    assert.doesNotMatch(stderr, /did not exit|force exited|open handle/)
+  })
+}
+
+test('nor do those of vitest', async () => {
+  write('clocks/package.json', '{ "private": true }')
+  programOf('clocks.cjs')
+  programOf('clocks.vitest.mjs', 'clocks.test.mjs') // the name that it looks for, and so does our own runner
+  mkdirSync(join(project, 'clocks/node_modules'))
+  symlinkSync(tool('vitest'), join(project, 'clocks/node_modules/vitest'), 'junction')
+  for (const pool of ['forks', 'threads', 'vmThreads']) {
+    const env = { ...withNode.env, ...pool !== 'forks' && { VITEST_NEXT_TICK: '1' } }
+    const stdout = await output(node, [tool('vitest/vitest.mjs'), 'run', '--pool', pool, 'clocks.test.mjs'], { cwd: join(project, 'clocks'), env })
+    assert.match(stripVTControlCharacters(stdout), /Tests +2 passed \(2\)/)
+  }
+})
+
+test('nor do those of sinon, if it is imported before', async () => {
+  for (const name of ['clocks.cjs', 'clocks.sinon.cjs']) programOf(name)
+  assert.equal(await output(node, ['clocks.sinon.cjs', tool('sinon')], { cwd: join(project, 'clocks') }), still)
 })

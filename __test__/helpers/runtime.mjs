@@ -2,7 +2,7 @@
 
 const { bun, deno } = process.versions
 
-const isBun = bun !== undefined
+export const isBun = bun !== undefined
 export const isDeno = deno !== undefined
 export const isNode = !isBun && !isDeno
 
