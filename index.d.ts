@@ -24,8 +24,8 @@ export interface ZeropipeError extends Error {
   /**
    * Stable. The system's own where the system refused (`EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, ...), else
    * `ERR_ZEROPIPE_CLOSED`, `ERR_ZEROPIPE_INVALID_ENDPOINT`, `ERR_ZEROPIPE_INVALID_JOB`, `ERR_ZEROPIPE_INVALID_OPTION`,
-   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_JOB_FAILED`, `ERR_ZEROPIPE_TIMEOUT`, `ERR_ZEROPIPE_UNSUPPORTED` or
-   * `ERR_ZEROPIPE_INTERNAL`. Of a request, whatever code the error of its handler had.
+   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, `ERR_ZEROPIPE_JOB_FAILED`, `ERR_ZEROPIPE_TIMEOUT`, `ERR_ZEROPIPE_UNSUPPORTED`,
+   * `ERR_ZEROPIPE_NOT_LOADED` or `ERR_ZEROPIPE_INTERNAL`. Of a request, whatever code the error of its handler had.
    */
   code: string
 }

@@ -9,15 +9,33 @@ const { EventEmitter } = require('node:events')
 const { Promise, engine, nextTick, process } = require('./lib/runtime.js')
 const { NativePipe } = engine
 
-/** Loaded when it is first needed: a program that imports us and does nothing else hardly notices (docs/performance.md). */
-const parts = {
-  get abort () { return require('./lib/abort.js') },
-  get errors () { return require('./lib/errors.js') },
-  get handlers () { return require('./lib/handlers.js') },
-  get loop () { return require('./lib/loop.js') },
-  get options () { return require('./lib/options.js') },
-  get repliers () { return require('./lib/repliers.js') },
-  get session () { return require('./lib/session.js') }
+let loaded = null
+
+/**
+ * The rest of us, loaded when a pipe is first used: a program that imports us and does nothing else hardly notices (docs/performance.md). All of it at once:
+ * a process whose pipes are open reads no code any more, whatever becomes of the package's folder, or of its file descriptors.
+ */
+function parts () {
+  return loaded ??= load()
+}
+
+function load () {
+  try {
+    return {
+      abort: require('./lib/abort.js'),
+      errors: require('./lib/errors.js'),
+      handlers: require('./lib/handlers.js'),
+      loop: require('./lib/loop.js'),
+      options: require('./lib/options.js'),
+      repliers: require('./lib/repliers.js'),
+      session: require('./lib/session.js')
+    }
+  } catch (error) {
+    const [why] = error.message.split('\n')
+    const text = `zeropipe can't read the rest of itself, which it does at its first use: ${why}. The next call tries again; ` +
+      'await ready() at the start of a program whose package may be moved away later'
+    throw Object.assign(new Error(text, { cause: error }), { code: 'ERR_ZEROPIPE_NOT_LOADED' })
+  }
 }
 
 /** Bun and Deno name a version of libuv too, for the sake of those who ask, and have none that works. */
@@ -40,8 +58,9 @@ function makePipe (readOptions, makeNative) {
 
   function enter () {
     if (session === null || (isShared && session.isClosed)) {
+      const { Session } = parts().session
       options ??= readOptions()
-      session = new parts.session.Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : events.emit(name, event), job => push(job))
+      session = new Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : events.emit(name, event), job => push(job))
     }
     return session
   }
@@ -63,16 +82,22 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function pushSlowly (job, callOptions) {
-    const { signal } = parts.options.pushOptions(callOptions)
+    const { signal } = parts().options.pushOptions(callOptions)
     return await enterEnd('push').push(job, signal)
   }
 
   function pull (first, second) {
     if (typeof first === 'function') return pullByHandler(first, second)
-    const { Loop, shapes } = parts.loop
+    let loop
+    try {
+      loop = parts().loop
+    } catch (error) {
+      return failing(error)
+    }
+    const { Loop, shapes } = loop
     const enterPull = () => enterEnd('pull')
     try {
-      const { batch, info, ...others } = parts.options.loopOptions(first)
+      const { batch, info, ...others } = parts().options.loopOptions(first)
       if (batch !== undefined && info) throw invalidOption('options batch and info can\'t be combined')
       return new Loop(enterPull, batch !== undefined ? shapes.batch(batch) : info ? shapes.informed : shapes.job, others)
     } catch (error) {
@@ -81,14 +106,15 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function pullByHandler (handler, given) {
-    const callOptions = parts.options.handlerOptions('pull', given)
+    const callOptions = parts().options.handlerOptions('pull', given)
     const session = await enterToHandle('pull', callOptions)
-    await new parts.handlers.Handlers(session, 'pull', handler, callOptions, deadSoon).start()
+    const { Handlers } = parts().handlers
+    await new Handlers(session, 'pull', handler, callOptions, deadSoon).start()
   }
 
   function request (job, callOptions) {
     try {
-      return enterEnd('request').request(job, callOptions === undefined ? undefined : parts.options.requestOptions(callOptions))
+      return enterEnd('request').request(job, callOptions === undefined ? undefined : parts().options.requestOptions(callOptions))
     } catch (error) {
       return Promise.reject(error)
     }
@@ -96,21 +122,22 @@ function makePipe (readOptions, makeNative) {
 
   async function reply (handler, given) {
     if (typeof handler !== 'function') throw invalidOption('reply needs a handler: a function that is given a request and returns the reply')
-    const callOptions = parts.options.handlerOptions('reply', given)
+    const callOptions = parts().options.handlerOptions('reply', given)
     const session = await enterToHandle('reply', callOptions)
-    await new parts.repliers.Repliers(session, handler, callOptions, deadSoon, event => nextTick(() => events.emit('refused', event))).start()
+    const { Repliers } = parts().repliers
+    await new Repliers(session, handler, callOptions, deadSoon, event => nextTick(() => events.emit('refused', event))).start()
   }
 
   async function enterToHandle (end, { signal }) {
     signal?.throwIfAborted()
     const session = enterEnd(end)
-    await parts.abort.aborting(session.open(end), signal)
+    await parts().abort.aborting(session.open(end), signal)
     return session
   }
 
   function dead (event) {
     if (events.emit('dead', event)) return
-    const { messageOf, warn } = parts.errors
+    const { messageOf, warn } = parts().errors
     const why = messageOf(event.error)
     warn('ZEROPIPE_DEAD', `job ${event.id} is dead after ${event.attempt} ${event.attempt === 1 ? 'attempt' : 'attempts'}: ${why}`)
   }
@@ -121,7 +148,7 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function ready (given) {
-    const { pullers, pushers, repliers, requesters, signal } = parts.options.readyOptions(given)
+    const { pullers, pushers, repliers, requesters, signal } = parts().options.readyOptions(given)
     signal?.throwIfAborted()
     const session = enter()
     /** By the end that they connect to. */
@@ -131,8 +158,8 @@ function makePipe (readOptions, makeNative) {
     // A pipe of one address doesn't say which ends are meant; to ask for the peers of one does.
     const { ends, isSingle } = session.options
     const opens = !isSingle ? ends : asked.length > 0 ? asked : ['push', 'pull']
-    await parts.abort.aborting(Promise.all(opens.map(end => session.open(end))), signal)
-    await parts.abort.aborting(joined(session, asked.map(end => [end, wanted[end]]), signal), signal)
+    await parts().abort.aborting(Promise.all(opens.map(end => session.open(end))), signal)
+    await parts().abort.aborting(joined(session, asked.map(end => [end, wanted[end]]), signal), signal)
   }
 
   /** Resolves when that many peers of each end are connected. */
@@ -141,7 +168,7 @@ function makePipe (readOptions, makeNative) {
       const stats = session.native.stats()
       return wanted.every(([end, count]) => stats[end].peers.length >= count)
     }
-    const forget = parts.abort.onAbort(signal, () => session.tellWatchers())
+    const forget = parts().abort.onAbort(signal, () => session.tellWatchers())
     session.hold()
     try {
       while (!session.isClosed && !signal?.aborted && !isEnough()) await session.change()
@@ -153,13 +180,15 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function drain (given) {
-    const { signal } = parts.options.drainOptions(given)
+    const { signal } = parts().options.drainOptions(given)
     await enter().drain(signal)
   }
 
   async function close (given) {
-    const { linger } = parts.options.closeOptions(given)
-    if (isShared && (session === null || session.isClosed)) return
+    const isUnused = isShared && (session === null || session.isClosed)
+    if (isUnused && given === undefined) return
+    const { linger } = parts().options.closeOptions(given)
+    if (isUnused) return
     await enter().close(linger)
   }
 
@@ -186,8 +215,13 @@ function makePipe (readOptions, makeNative) {
   return pipe
 }
 
+/** What `pull` gives when there is no loop to give. */
+async function * failing (error) {
+  throw error
+}
+
 function invalidOption (text) {
-  const { code, makeError } = parts.errors
+  const { code, makeError } = parts().errors
   return makeError(code.INVALID_OPTION, text)
 }
 
@@ -199,8 +233,8 @@ function nothing () {
 }
 
 /** See index.d.ts. */
-const pipe = options => makePipe(() => parts.options.pipeOptions(options), own)
-const defaultPipe = makePipe(() => parts.options.pipeOptions(), shared)
+const pipe = options => makePipe(() => parts().options.pipeOptions(options), own)
+const defaultPipe = makePipe(() => parts().options.pipeOptions(), shared)
 
 module.exports = defaultPipe
 // One by one and in this form, so that import { push } works in every runtime.
