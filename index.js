@@ -6,14 +6,14 @@
 // lib/requests.js -> lib/push_end.js; its reply: lib/repliers.js -> lib/packer.js.
 
 const { EventEmitter } = require('node:events')
-const { Promise, engine, nextTick, process } = require('./lib/runtime.js')
-const { NativePipe } = engine
+const { Promise, nextTick, process } = require('./lib/runtime.js')
 
 let loaded = null
 
 /**
- * The rest of us, loaded when a pipe is first used: a program that imports us and does nothing else hardly notices (docs/performance.md). All of it at once:
- * a process whose pipes are open reads no code any more, whatever becomes of the package's folder, or of its file descriptors.
+ * The rest of us, loaded when a pipe is first used: a program that imports us and does nothing else
+ * hardly notices (docs/performance.md). All of it at once: a process whose pipes are open reads no
+ * code any more, whatever becomes of the package's folder, or of its file descriptors.
  */
 function parts () {
   return loaded ??= load()
@@ -21,15 +21,21 @@ function parts () {
 
 function load () {
   try {
-    return {
+    const errors = require('./lib/errors.js')
+    const engine = require('./lib/engine.js')
+    const all = {
       abort: require('./lib/abort.js'),
-      errors: require('./lib/errors.js'),
+      engine,
+      errors,
       handlers: require('./lib/handlers.js'),
       loop: require('./lib/loop.js'),
       options: require('./lib/options.js'),
       repliers: require('./lib/repliers.js'),
       session: require('./lib/session.js')
     }
+    const warning = engine.warning()
+    if (warning !== undefined) errors.warn('ZEROPIPE_DUPLICATE', warning)
+    return all
   } catch (error) {
     const [why] = error.message.split('\n')
     const text = `zeropipe can't read the rest of itself, which it does at its first use: ${why}. The next call tries again; ` +
@@ -42,9 +48,9 @@ function load () {
 const hasLibuv = process.versions.uv !== undefined && process.versions.bun === undefined && process.versions.deno === undefined
 
 /** A pipe of its own: one session, from the first call to its close. */
-const own = (options, wake) => new NativePipe(options, wake, hasLibuv)
+const own = (options, wake) => new (parts().engine.NativePipe)(options, wake, hasLibuv)
 /** The pipe that all threads share: a new session after each close. */
-const shared = (options, wake) => NativePipe.shared(options, wake, hasLibuv)
+const shared = (options, wake) => parts().engine.NativePipe.shared(options, wake, hasLibuv)
 
 /**
  * Makes a pipe. Options that are wrong are an error of every call, not of this one: whoever awaits is told.

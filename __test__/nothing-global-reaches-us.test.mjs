@@ -29,7 +29,7 @@ test('no file but lib/runtime.js uses a global that may be replaced', () => {
   const files = ['index.js', ...readdirSync(`${root}/lib`).map(name => `lib/${name}`)].filter(name => name !== 'lib/runtime.js')
   const used = files.flatMap(file => {
     const text = readFileSync(`${root}/${file}`, 'utf8')
-    const taken = /^const \{(.*)\} = require\('\.\/(?:lib\/)?runtime\.js'\)$/m.exec(text)?.[1].split(/\W+/) ?? []
+    const taken = [...text.matchAll(/^const (\{.*\}|\w+) = require\('(?:node:\w+|\.\/(?:lib\/)?runtime\.js)'\)$/gm)].flatMap(([, names]) => names.split(/\W+/))
     const names = replaceable.filter(name => !taken.includes(name))
     const uses = stripped(text).match(new RegExp(`(?<![.\\w$])(?:${names.join('|')})(?![\\w$]|:)|Math\\.random`, 'g')) ?? []
     return uses.map(name => `${file}: ${name}`)

@@ -1,6 +1,7 @@
 'use strict'
 
 const { isNativeError } = require('node:util/types')
+const { hint } = require('./engine.js')
 const { process } = require('./runtime.js')
 
 /** The codes of ours that are given here; the engine has more (`src/error.rs`). */
@@ -24,7 +25,7 @@ function makeError (code, text) {
 
 /** An error that the engine told. */
 function fromEngine ({ code, text }) {
-  return makeError(code, text)
+  return makeError(code, code === 'EADDRINUSE' ? text + hint() : text)
 }
 
 /** Of any realm, as test runners have some. */

@@ -4,6 +4,7 @@
 // because each costs a tenth of loading.
 
 const { Buffer } = require('node:buffer')
+const { existsSync } = require('node:fs')
 const { performance } = require('node:perf_hooks')
 const process = require('node:process')
 const { clearTimeout, setImmediate, setTimeout } = require('node:timers')
@@ -28,7 +29,7 @@ async function microtask (work) {
   work()
 }
 
-/** What the file for each platform is called; of several, the first that loads is right: a binary for glibc does not load where musl is. */
+/** What the binary for each platform is called; of several, the first that loads is right: one for glibc does not load where musl is. */
 const names = {
   'darwin arm64': ['darwin-arm64'],
   'darwin x64': ['darwin-x64'],
@@ -39,31 +40,48 @@ const names = {
   'win32 x64': ['win32-x64-msvc']
 }
 
-/** The first that loads, or undefined if there is none; those that are there and don't load say why in `problems`. */
-function load (names, problems) {
-  for (const name of names) {
-    for (const path of [`../zeropipe.${name}.node`, `zeropipe-${name}`]) {
-      try {
-        return require(path)
-      } catch (error) {
-        if (error.code !== 'MODULE_NOT_FOUND') problems.push(error.message)
-      }
+/** The engine from the package of that name, or why it does not load: in words and within `try`, by which bundlers find those that are installed. */
+function installed (name) {
+  try {
+    switch (name) {
+      case 'darwin-arm64': return { engine: require('zeropipe-darwin-arm64') }
+      case 'darwin-x64': return { engine: require('zeropipe-darwin-x64') }
+      case 'linux-arm-gnueabihf': return { engine: require('zeropipe-linux-arm-gnueabihf') }
+      case 'linux-arm64-gnu': return { engine: require('zeropipe-linux-arm64-gnu') }
+      case 'linux-arm64-musl': return { engine: require('zeropipe-linux-arm64-musl') }
+      case 'linux-x64-gnu': return { engine: require('zeropipe-linux-x64-gnu') }
+      case 'linux-x64-musl': return { engine: require('zeropipe-linux-x64-musl') }
+      case 'win32-arm64-msvc': return { engine: require('zeropipe-win32-arm64-msvc') }
+      case 'win32-x64-msvc': return { engine: require('zeropipe-win32-x64-msvc') }
     }
+  } catch (error) {
+    return { error }
+  }
+}
+
+/** The same for one that was built here. In some bundles there is no `__dirname`; to look is cheaper than a `require` that fails. */
+function built (name) {
+  const path = `${typeof __dirname === 'string' ? __dirname : '.'}/../zeropipe.${name}.node`
+  try {
+    return existsSync(path) ? { engine: require(path), path } : {}
+  } catch (error) {
+    return { error }
   }
 }
 
 function open () {
-  const platform = `${process.platform} ${process.arch}`
-  const problems = []
-  const native = load(names[platform] ?? [], problems)
-  if (native !== undefined) return native
-  const missing = names[platform] === undefined
-    ? 'there is no binary for it'
-    : problems.length > 0 ? problems.join('; ') : 'npm has not installed its binary (was it told to leave out optional dependencies, or is node_modules from another machine?)'
-  const text = `zeropipe can't run on ${platform}: ${missing}. ` +
-    'To build it you need Rust (https://rustup.rs): clone the repository, run npm install there, and install that folder'
-  throw Object.assign(new Error(text), { code: 'ERR_ZEROPIPE_UNSUPPORTED' })
+  const errors = []
+  for (const name of names[`${process.platform} ${process.arch}`] ?? []) {
+    for (const find of [built, installed]) {
+      const { engine, error, path = `zeropipe-${name}` } = find(name)
+      if (engine !== undefined) return { engine, path }
+      if (error !== undefined) errors.push(error)
+    }
+  }
+  throw require('./load_failure.js').explain(errors, names)
 }
+
+const { engine, path } = open()
 
 module.exports = {
   Buffer,
@@ -80,6 +98,7 @@ module.exports = {
   random: Math.random,
   setImmediate,
   setTimeout,
-  engine: open(),
+  engine,
+  path,
   names
 }
