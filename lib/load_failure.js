@@ -76,9 +76,9 @@ function reason (errors, names) {
   return `${cure} (${said.join('; ')})`
 }
 
-/** Whether a package was not found, and not something that it needs. */
+/** Whether a package was not found (a single executable knows none), and not what it needs. */
 function isAbsence ({ code, message }, names) {
-  return /MODULE_NOT_FOUND/.test(code) && names.some(name => message.includes(`zeropipe-${name}`))
+  return /MODULE_NOT_FOUND|UNKNOWN_BUILTIN_MODULE/.test(code) && names.some(name => message.includes(`zeropipe-${name}`))
 }
 
 module.exports = { explain, refusals }

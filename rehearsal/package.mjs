@@ -109,6 +109,73 @@ test('a bundle as CommonJS works too', async () => {
   assert.equal(await output(node, ['bundle.cjs']), SAID)
 })
 
+/** The first code in the README's row of a way to ship. */
+const documented = way => new RegExp(`^\\| ${way} \\| .*?\`(.*?)\``, 'm').exec(readFileSync(join(root, 'README.md'), 'utf8'))[1]
+
+test('webpack takes what the README says', async () => {
+  write('webpack.cjs', `
+    const [webpack, entry, path] = process.argv.slice(2)
+    require(webpack)({ target: 'node', mode: 'production', entry, output: { path, filename: 'app.cjs' }, ${documented('webpack')} }, (error, stats) => {
+      if (error !== null || stats.hasErrors() || stats.hasWarnings()) throw error ?? new Error(stats.toString())
+    })
+  `)
+  await output(node, ['webpack.cjs', tool('webpack/lib/index.js'), programs['a CommonJS module'], join(project, 'webpack')])
+  assert.equal(await output(node, ['webpack/app.cjs']), SAID)
+})
+
+test('so does Vite', async () => {
+  write('vite/app.mjs', readFileSync(programs['an ES module'], 'utf8'))
+  write('vite/package.json', '{ "private": true, "type": "module" }')
+  const [, ...args] = documented('Vite, Rollup').split(' ')
+  const cwd = join(project, 'vite')
+  await output(node, [tool('vite/bin/vite.js'), ...args, '--logLevel', 'warn'], { cwd, ...withNode })
+  assert.equal(await output(node, ['dist/app.js'], { cwd }), SAID)
+})
+
+/** A folder where nothing of ours is. */
+function lonely (name) {
+  const folder = join(place, 'lonely', name)
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+test('an executable of Bun has all of it in one file', async () => {
+  const folder = lonely('bun')
+  await run(runtimes.bun.program(), ['build', '--compile', programs['an ES module'], '--outfile', join(folder, 'app')])
+  assert.equal(await output(join(folder, 'app'), [], { cwd: folder }), SAID)
+})
+
+/** Makes a single executable of Node. */
+async function makeExecutable (main, executable) {
+  const program = runtimes['node-24'].program()
+  write('sea.json', JSON.stringify({ main, output: 'sea.blob', disableExperimentalSEAWarning: true }))
+  copyFileSync(program, executable)
+  await run(program, ['--experimental-sea-config', 'sea.json'])
+  await run(program, [tool('postject/dist/cli.js'), executable, 'NODE_SEA_BLOB', 'sea.blob', '--sentinel-fuse', 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'])
+}
+
+test('a single executable of Node finds it beside itself', async () => {
+  const text = readFileSync(programs['a CommonJS module'], 'utf8').replace("require('zeropipe')", documented('a single executable of Node'))
+  write('single.cjs', `const { createRequire } = require('node:module')\n${text}`)
+  await makeExecutable('single.cjs', join(project, 'single'))
+  assert.equal(await output(join(project, 'single'), []), SAID)
+})
+
+test('a program that was bundled with it, and one in a single executable, are told what helps', async () => {
+  const folder = lonely('bundled')
+  await output(tool('esbuild/bin/esbuild'), [programs['a CommonJS module'], '--bundle', '--platform=node', '--external:zeropipe-*', '--log-level=warning', '--outfile=bundled.cjs'], withNode)
+  copyFileSync(join(project, 'bundled.cjs'), join(folder, 'app.cjs'))
+  await assert.rejects(output(node, ['app.cjs'], { cwd: folder }), /it was bundled.*external/)
+  await makeExecutable('bundled.cjs', join(folder, 'app'))
+  await assert.rejects(output(join(folder, 'app'), [], { cwd: folder }), /single executable.*createRequire\(process\.execPath\)/)
+})
+
+test('Deno without the right to load it says which', async () => {
+  const [, ...args] = runtimes.deno.run
+  const given = args.filter(arg => arg !== '--allow-ffi')
+  await assert.rejects(output(runtimes.deno.program(), ['run', '--no-prompt', ...given, programs['an ES module']]), /run it with --allow-ffi/)
+})
+
 test('publint finds nothing', async () => {
   for (const { path } of [packed.root, packed.native]) assert.match(await output(node, [tool('publint/src/cli.js'), 'run', path, '--strict']), /All good!/)
 })
