@@ -8,14 +8,13 @@ import { foreign } from './helpers/foreign.mjs'
 import { happening } from './helpers/happening.mjs'
 import { open } from './helpers/open.mjs'
 import { abstractPlace, inprocPlace, ipcPlace } from './helpers/place.mjs'
+import { noPython as skip, python } from './helpers/python.mjs'
 import { dial, greeting, job, listen, ready } from './helpers/raw-peer.mjs'
 import { node } from './helpers/runtime.mjs'
 import { numbers, take } from './helpers/take.mjs'
 
 const limit = { timeout: 60_000 }
 const ANY_PORT = 'tcp://127.0.0.1:*'
-const python = process.env.ZEROPIPE_PYTHON
-const skip = python === undefined && 'ZEROPIPE_PYTHON is not set: it names a Python interpreter that has pyzmq'
 const script = name => fileURLToPath(new URL(name, import.meta.url))
 
 /** Kinds of pushers. Each binds or connects as `site` says; `push(text)`, and `address` if it binds. */

@@ -6,9 +6,8 @@ import { foreign } from './helpers/foreign.mjs'
 import { happening } from './helpers/happening.mjs'
 import { interop } from './helpers/interop.mjs'
 import { open } from './helpers/open.mjs'
+import { noPython as skip, python } from './helpers/python.mjs'
 
-const python = process.env.ZEROPIPE_PYTHON
-const skip = python === undefined && 'ZEROPIPE_PYTHON is not set: it names a Python interpreter that has pyzmq'
 const script = name => fileURLToPath(new URL(`pyzmq/${name}.py`, import.meta.url))
 
 interop('pyzmq', {

@@ -9,14 +9,13 @@ import { happening, warning } from './helpers/happening.mjs'
 import { mix } from './helpers/mix.mjs'
 import { open } from './helpers/open.mjs'
 import { ipcPlace } from './helpers/place.mjs'
+import { noPython, python } from './helpers/python.mjs'
 import { dial, job as message } from './helpers/raw-peer.mjs'
 import { node } from './helpers/runtime.mjs'
 import { standing } from './helpers/settle.mjs'
 import { numbers, texts } from './helpers/take.mjs'
 import { until } from './helpers/until.mjs'
 
-const python = process.env.ZEROPIPE_PYTHON
-const noPython = python === undefined && 'ZEROPIPE_PYTHON is not set: it names a Python interpreter that has pyzmq'
 // In processes of their own and always with Node: zeromq.js runs nowhere else.
 const script = name => fileURLToPath(new URL(name, import.meta.url))
 const LIBRARIES = {

@@ -3,10 +3,9 @@ import { execFile } from 'node:child_process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { noPython as skip } from './helpers/python.mjs'
 import { ownArgs } from './helpers/runtime.mjs'
 
-const python = process.env.ZEROPIPE_PYTHON
-const skip = python === undefined && 'ZEROPIPE_PYTHON is not set: it names a Python interpreter that has pyzmq'
 const demo = fileURLToPath(new URL('../examples/python/demo.mjs', import.meta.url))
 
 /** "WORD job 1" to "WORD job 5". */

@@ -4,6 +4,7 @@ import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { pythonEnvironment } from '../examples/python/find-python.mjs'
 import { runtimes } from './install.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -13,9 +14,11 @@ const AT_A_TIME = 2 * availableParallelism() + 1
 /** After so many milliseconds a file hangs. */
 const LIMIT = 300_000
 
+const env = { ...process.env, ...pythonEnvironment(), ZEROPIPE_REHEARSAL: '1' }
+
 /** Runs one file: what it printed, and whether all of its tests passed. */
 function run ({ program, test }, file) {
-  const child = spawn(program(), [...test, file], { cwd: root, env: { ...process.env, ZEROPIPE_REHEARSAL: '1' }, stdio: ['ignore', 'pipe', 'pipe'], timeout: LIMIT, killSignal: 'SIGKILL' })
+  const child = spawn(program(), [...test, file], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'], timeout: LIMIT, killSignal: 'SIGKILL' })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => { output += text })
   return new Promise((resolve, reject) => {
@@ -37,6 +40,7 @@ async function work () {
   }
 }
 await Promise.all(Array.from({ length: AT_A_TIME }, work))
+if (env.ZEROPIPE_NO_PYTHON !== undefined) console.log(`not run: the tests with pyzmq: ${env.ZEROPIPE_NO_PYTHON}`)
 for (const name of names) {
   const failed = broken.filter(one => one.name === name).map(({ file }) => basename(file))
   console.log(`${name}: ${files.length - failed.length} files passed, ${failed.length} failed ${failed.join(' ')}`)
