@@ -1,4 +1,5 @@
-// A deploy moves the folder of a running program's package away, or its descriptors run out: that must not matter once a pipe was used.
+// A deploy moves the folder of a running program's package away, or its descriptors run out: that
+// must not matter once a pipe was used.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { copy } from './helpers/copies.mjs'

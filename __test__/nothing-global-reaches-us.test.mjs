@@ -1,4 +1,5 @@
-// Test runners fake timers, polyfills bring promises of their own, hardened programs freeze everything: zeropipe takes what it needs once, at its import.
+// Test runners fake timers, polyfills bring promises of their own, hardened programs freeze
+// everything: zeropipe takes what it needs once, at its import.
 import assert from 'node:assert/strict'
 import { readFileSync, readdirSync } from 'node:fs'
 import { test } from 'node:test'
@@ -10,7 +11,10 @@ import { isBun, isNode } from './helpers/runtime.mjs'
 const limit = { timeout: 30_000 }
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** What is replaced here and there: all that a runtime adds to the language, and what polyfills bring. */
+/**
+ * What is replaced here and there: all that a runtime adds to the language, and what polyfills
+ * bring.
+ */
 const replaceable = [
   'AbortController', 'AbortSignal', 'Buffer', 'Date', 'Event', 'EventTarget', 'FinalizationRegistry', 'Map', 'MessageChannel', 'Promise', 'Set',
   'TextDecoder', 'TextEncoder', 'URL', 'WeakMap', 'WeakRef', 'WeakSet', 'clearImmediate', 'clearInterval', 'clearTimeout', 'console', 'crypto',
@@ -37,7 +41,10 @@ test('no file but lib/runtime.js uses a global that may be replaced', () => {
   assert.deepEqual(used, [])
 })
 
-/** Uses every member of a pipe, in all of its forms; `real` is what the program has kept of its globals. */
+/**
+ * Uses every member of a pipe, in all of its forms; `real` is what the program has kept of its
+ * globals.
+ */
 const everything = `
   async function everything ({ pipe }, { AbortController, Promise, setTimeout }, place, stream) {
     const own = pipe({ push: { bind: place }, pull: { connect: place }, request: { bind: stream }, reply: { connect: stream } })
@@ -90,7 +97,9 @@ const EXPECTED = {
   left: 0
 }
 
-/** Runs everything in a program whose globals are changed before it imports zeropipe, or after that. */
+/**
+ * Runs everything in a program whose globals are changed before it imports zeropipe, or after that.
+ */
 async function holds (t, { before = '', after = '', execArgv, extension = 'cjs' }) {
   const { ended } = program(t, `
     const { writeSync } = require('node:fs')
@@ -120,7 +129,10 @@ async function holds (t, { before = '', after = '', execArgv, extension = 'cjs' 
   assert.equal(code, 0)
 }
 
-/** Bun and Deno have their own modules of Node, in JavaScript that uses other globals by their names. */
+/**
+ * Bun and Deno have their own modules of Node, in JavaScript that uses other globals by their
+ * names.
+ */
 const usedByOthers = [
   'AbortSignal', 'Date', 'Event', 'EventTarget', 'Map', 'Promise', 'Set', 'TextDecoder', 'TextEncoder', 'URL', 'WeakMap', 'WeakRef', 'crypto',
   'performance', 'process'
@@ -164,7 +176,10 @@ test('clocks that stand still make no difference', { ...limit, skip: !isNode && 
 })
 
 test('everything works in a program whose intrinsics are frozen', limit, async t => {
-  /** As hardened programs do it: every object that can be reached from a global of the language, and those of its prototypes. */
+  /**
+   * As hardened programs do it: every object that can be reached from a global of the language, and
+   * those of its prototypes.
+   */
   const freeze = `
     const seen = new Set()
     const harden = value => {

@@ -30,8 +30,8 @@ function project (t) {
     return path
   }
   /**
-   * What `require` says there; as if on another platform, if one is told, with arguments for the runtime, as another user, or by a `command`
-   * that the runtime and its arguments follow.
+   * What `require` says there; as if on another platform, if one is told, with arguments for the
+   * runtime, as another user, or by a `command` that the runtime and its arguments follow.
    */
   const load = async ({ platform, arch, execArgv = [], uid, command = [] } = {}) => {
     const says = (name, value) => value === undefined ? '' : `Object.defineProperty(process, '${name}', { value: '${value}' })\n`
@@ -71,7 +71,10 @@ test('a binary that does not load here gives way to one that does', { skip: plat
   assert.match(message, new RegExp(`${own}.*${other}|${other}.*${own}`, 's'), 'both are named, with what the system says of them')
 })
 
-/** Checks what an import that has failed says: what it fits, and that it gives no advice that does not fit. */
+/**
+ * Checks what an import that has failed says: what it fits, and that it gives no advice that does
+ * not fit.
+ */
 function advises ({ code, message }, cure) {
   assert.equal(code, 'ERR_ZEROPIPE_UNSUPPORTED')
   assert.match(message, new RegExp(`^zeropipe can't run on ${platform} ${arch}: `))

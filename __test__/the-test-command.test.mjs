@@ -1,4 +1,5 @@
-// npm run test:js (run.mjs): it brings the Python that the tests of interop need, or says at its end what was not run.
+// npm run test:js (run.mjs): it brings the Python that the tests of interop need, or says at its
+// end what was not run.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,7 +13,10 @@ import { isNode } from './helpers/runtime.mjs'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const skip = (!isNode || process.platform === 'win32') && 'the command is for Node; a program of sh stands for Python'
 
-/** A repository with two tests, one of which needs Python, where `python3` is this program of sh; what its test command prints. */
+/**
+ * A repository with two tests, one of which needs Python, where `python3` is this program of sh;
+ * what its test command prints.
+ */
 async function printed (t, python3) {
   const directory = mkdtempSync(join(tmpdir(), 'zeropipe-command-'))
   t.after(() => rmSync(directory, { recursive: true, force: true }))

@@ -1,4 +1,5 @@
-// Several dependencies of a program may each bring a zeropipe of their own, and each copy has a binary of its own.
+// Several dependencies of a program may each bring a zeropipe of their own, and each copy has a
+// binary of its own.
 import assert from 'node:assert/strict'
 import { pathToFileURL } from 'node:url'
 import { test } from 'node:test'

@@ -10,8 +10,9 @@ const BUILD = 'To build it you need Rust (https://rustup.rs): clone the reposito
 const REINSTALL = 'install it again: npm install --force zeropipe'
 
 /**
- * What the system, or the runtime, says of a binary that is there and does not load, and the cure; the first that fits counts. Systems say it in their
- * own words: those of Linux (glibc and musl), macOS and Windows.
+ * What the system, or the runtime, says of a binary that is there and does not load, and the cure;
+ * the first that fits counts. Systems say it in their own words: those of Linux (glibc and musl),
+ * macOS and Windows.
  */
 const refusals = [
   [/ERR_DLOPEN_DISABLED|addons is disabled/, 'this process must not load native addons: run it without --no-addons, or with --allow-addons beside --permission'],

@@ -1,7 +1,8 @@
 'use strict'
 
-// What comes from outside, taken once, at the import: what we use of the runtime, and the engine (src/binding/) for this platform. In one file
-// because each costs a tenth of loading.
+// What zeropipe takes from outside, once, at the import: the parts of the runtime that it uses, and
+// the engine (src/binding/) for this platform. They share a file because each file costs a tenth of
+// loading.
 
 const { Buffer } = require('node:buffer')
 const { existsSync } = require('node:fs')
@@ -9,27 +10,32 @@ const { performance } = require('node:perf_hooks')
 const process = require('node:process')
 const { clearTimeout, setImmediate, setTimeout } = require('node:timers')
 
-// Whatever replaces globals later (test runners fake timers, polyfills bring promises of their own) does not reach us: nothing else in lib/
-// or index.js uses these as globals (__test__/nothing-global-reaches-us.test.mjs). What a module of Node has comes from there, for a global may
-// have been replaced before the import too.
+// What replaces globals after the import (fake timers of test runners, polyfills) does not reach
+// zeropipe, because no other file of lib/ nor index.js uses these as globals, which
+// __test__/nothing-global-reaches-us.test.mjs checks. Where a module of Node has the same, it is
+// taken from there: a global may have been replaced before the import too.
 const { Map, Set, WeakMap, WeakRef } = globalThis
 
 /** The promise of the language itself, whatever the global is. */
 const Promise = (async () => {})().constructor
 
 /**
- * In a sandbox, as jest makes one for each file of tests, what Node's own modules have is of another realm than ours, and `process` is a copy whose
- * `nextTick` may have been replaced before we came.
+ * jest runs each file of tests in a sandbox, a realm of its own, where `process` is a copy whose
+ * `nextTick` may have been replaced before the import. The classes of Node's modules are of the
+ * main realm there, which tells a sandbox, and `vm` reaches the real `process`.
  */
 const { nextTick } = Buffer instanceof Function ? process : require('node:vm').runInThisContext('process')
 
-/** Calls `work`, which must not throw, when the promises that are resolved by now have gone on. */
+/** Calls `work`, which must not throw, as a microtask. */
 async function microtask (work) {
   await undefined
   work()
 }
 
-/** What the binary for each platform is called; of several, the first that loads is right: one for glibc does not load where musl is. */
+/**
+ * The names of the binaries for each platform. Of several, the first that loads is right: one for
+ * glibc does not load where musl is.
+ */
 const names = {
   'darwin arm64': ['darwin-arm64'],
   'darwin x64': ['darwin-x64'],
@@ -40,7 +46,10 @@ const names = {
   'win32 x64': ['win32-x64-msvc']
 }
 
-/** The engine from the package of that name, or why it does not load: in words and within `try`, by which bundlers find those that are installed. */
+/**
+ * The engine from the package of that name, or why it does not load. The names are literals within
+ * `try`, so that bundlers which can embed a binary find the one that is installed.
+ */
 function installed (name) {
   try {
     switch (name) {
@@ -59,7 +68,11 @@ function installed (name) {
   }
 }
 
-/** The same for one that was built here. In some bundles there is no `__dirname`; to look is cheaper than a `require` that fails. */
+/**
+ * The same for a binary that was built in this folder. Some bundles have no `__dirname`. Looking
+ * first is cheaper than a `require` that fails, which it does for everybody who has installed
+ * zeropipe.
+ */
 function built (name) {
   const path = `${typeof __dirname === 'string' ? __dirname : '.'}/../zeropipe.${name}.node`
   try {

@@ -8,7 +8,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const { files, main } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const names = readdirSync(root).filter(name => files.includes(name) || name === 'package.json' || name.endsWith('.node'))
 
-/** Copies the package into a folder of its own, as of another version if one is told; the path of what to import. */
+/**
+ * Copies the package into a folder of its own, as of another version if one is told; the path of
+ * what to import.
+ */
 export function copy (t, version) {
   const directory = mkdtempSync(join(tmpdir(), 'zeropipe-copy-'))
   t.after(() => rmSync(directory, { recursive: true, force: true }))

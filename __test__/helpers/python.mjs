@@ -1,4 +1,6 @@
-/** A Python interpreter that has pyzmq, where there is one: `npm test` sees to that (../run.mjs). */
+/**
+ * A Python interpreter that has pyzmq, where there is one: `npm test` sees to that (../run.mjs).
+ */
 export const python = process.env.ZEROPIPE_PYTHON
 
 /** For `skip`. */

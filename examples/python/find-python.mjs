@@ -1,4 +1,5 @@
-// Which Python the demo and the tests run: one that has pyzmq, made if there is none. Not run by itself.
+// Which Python the demo and the tests run: one that has pyzmq, made if there is none. Not run by
+// itself.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 

@@ -1,4 +1,5 @@
-// What has to work while the clocks of a test runner stand still (clocks.*): jobs, requests, another attempt, and the end.
+// What has to work while the clocks of a test runner stand still (clocks.*): jobs, requests,
+// another attempt, and the end.
 module.exports = async function withStillClocks ({ pipe }, place) {
   const own = pipe({ push: { bind: place }, pull: { connect: place }, request: { bind: `${place}-asks` }, reply: { connect: `${place}-asks` } })
   const text = job => job.map(String).join()

@@ -1,4 +1,5 @@
-// All that sinon can fake, in Node's own modules too, which is why zeropipe has to be imported before.
+// All that sinon can fake, in Node's own modules too, which is why zeropipe has to be imported
+// before.
 const zeropipe = require('zeropipe')
 const withStillClocks = require('./clocks.cjs')
 const { useFakeTimers } = require(process.argv[2])

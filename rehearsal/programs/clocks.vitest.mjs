@@ -1,4 +1,5 @@
-// All that vitest can fake, switched on after zeropipe was imported, and before it is imported anew.
+// All that vitest can fake, switched on after zeropipe was imported, and before it is imported
+// anew.
 import * as zeropipe from 'zeropipe'
 import { afterEach, expect, test, vi } from 'vitest'
 import withStillClocks from './clocks.cjs'
