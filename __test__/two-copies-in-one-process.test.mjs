@@ -60,13 +60,14 @@ test('so do copies in a thread and in the one that has started it', limit, async
       const one = bring(one)
       await one.push('to a thread')
       const worker = new Worker(self)
+      const over = new Promise(resolve => worker.on('exit', resolve))
       await new Promise(resolve => worker.on('message', text => { say(text); resolve() }))
       say(await first(one))
       const inproc = one.pipe({ push: { bind: 'inproc://threads' } })
       worker.postMessage('go on')
       await inproc.push('inproc')
       await inproc.drain()
-      await new Promise(resolve => worker.on('exit', resolve))
+      await over
       await inproc.close()
       await one.close()
     } else {
