@@ -5,8 +5,8 @@
 // src/binding/push_end.rs. In: src/binding/pull_end.rs -> lib/unpacker.js -> lib/loop.js or lib/handlers.js. A request:
 // lib/requests.js -> lib/push_end.js; its reply: lib/repliers.js -> lib/packer.js.
 
-const { EventEmitter } = require('node:events')
-const { Promise, nextTick, process } = require('./lib/runtime.js')
+const { Promise, nextTick, process, unmocked } = require('./lib/runtime.js')
+const { EventEmitter } = unmocked('node:events') ?? require('node:events')
 
 let loaded = null
 

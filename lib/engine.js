@@ -5,10 +5,10 @@
 // inproc addresses and a thread of its own. So copies of one version share the engine of whichever
 // was used first, in this thread or in one that has started it.
 
-const { readFileSync } = require('node:fs')
-const { getEnvironmentData, setEnvironmentData } = require('node:worker_threads')
+const { Set, engine, path, process, unmocked } = require('./runtime.js')
+const { readFileSync } = unmocked('node:fs') ?? require('node:fs')
+const { getEnvironmentData, setEnvironmentData } = unmocked('node:worker_threads') ?? require('node:worker_threads')
 const { version } = require('../package.json')
-const { Set, engine, path, process } = require('./runtime.js')
 
 /** Where threads find what the thread that has started them used: paths of binaries by version. */
 const KEY = 'zeropipe'

@@ -1,8 +1,8 @@
 'use strict'
 
-const { isNativeError } = require('node:util/types')
+const { process, unmocked } = require('./runtime.js')
+const { isNativeError } = unmocked('node:util/types') ?? require('node:util/types')
 const { hint } = require('./engine.js')
-const { process } = require('./runtime.js')
 
 /** The codes of ours that are given here; the engine has more (`src/error.rs`). */
 const code = Object.freeze({

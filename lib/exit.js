@@ -3,9 +3,9 @@
 // What happens to jobs when the process ends: accepted ones keep it alive until they are delivered or `linger` is over,
 // and what is given up is said. Nothing of this costs anything before the end.
 
-const { writeSync } = require('node:fs')
+const { Set, clearTimeout, now, process, setTimeout, unmocked } = require('./runtime.js')
+const { writeSync } = unmocked('node:fs') ?? require('node:fs')
 const { count, gaveUp, warn } = require('./errors.js')
-const { Set, clearTimeout, now, process, setTimeout } = require('./runtime.js')
 
 /** How long a process may wait silently. */
 const PATIENCE = 3_000
@@ -105,7 +105,7 @@ function flushUncaught () {
   if (process.listenerCount('uncaughtException') > 0) return
   flushAll(1)
   // Then it unloads us, which would be a word for what is in hand; the end of the connection says it better. Not of a thread's: that stays.
-  if (require('node:worker_threads').isMainThread) for (const session of sessions) session.abandon()
+  if ((unmocked('node:worker_threads') ?? require('node:worker_threads')).isMainThread) for (const session of sessions) session.abandon()
 }
 
 module.exports = { watch, unwatch, patience: startPatience, patienceWithRequests }

@@ -1,9 +1,9 @@
 'use strict'
 
-const { inspect } = require('node:util')
+const { Buffer, Set, process, unmocked } = require('./runtime.js')
+const { inspect } = unmocked('node:util') ?? require('node:util')
 const { endpointProblem } = require('./engine.js')
 const { code, makeError } = require('./errors.js')
-const { Buffer, Set, process } = require('./runtime.js')
 
 const DEFAULT_ENDPOINT = {
   jobs: { bind: 'tcp://127.0.0.1:7777', connect: 'tcp://localhost:7777' },

@@ -3,9 +3,9 @@
 // Jobs on their way out. They are copied into a slab, many to one crossing: the slab goes to the engine when the engine
 // is idle, when it is full, or at the end of the tick, whichever comes first.
 
-const { isAnyArrayBuffer } = require('node:util/types')
+const { Buffer, Promise, nextTick, unmocked } = require('./runtime.js')
+const { isAnyArrayBuffer } = unmocked('node:util/types') ?? require('node:util/types')
 const { code, makeError } = require('./errors.js')
-const { Buffer, Promise, nextTick } = require('./runtime.js')
 const { FRAMES, MORE } = require('./slicer.js')
 const { isDue, nextTurn, begin } = require('./turn.js')
 

@@ -3,12 +3,12 @@
 // Requests on their way out, and their replies. A request travels as [tag] [empty] [frames ...]; whoever replies puts the same envelope
 // before the reply (RFC 28), and by the tag we know whose it is.
 
-const { randomFillSync } = require('node:crypto')
+const { Buffer, Promise, clearTimeout, nextTick, setTimeout, unmocked } = require('./runtime.js')
+const { randomFillSync } = unmocked('node:crypto') ?? require('node:crypto')
 const { onAbort } = require('./abort.js')
 const { code, makeError } = require('./errors.js')
 const { patienceWithRequests } = require('./exit.js')
 const { checkJob } = require('./packer.js')
-const { Buffer, Promise, clearTimeout, nextTick, setTimeout } = require('./runtime.js')
 const { PushEnd } = require('./push_end.js')
 const { Slicer } = require('./slicer.js')
 const { atEndOfTick } = require('./turn.js')

@@ -4,11 +4,21 @@
 // the engine (src/binding/) for this platform. They share a file because each file costs a tenth of
 // loading.
 
-const { Buffer } = require('node:buffer')
-const { existsSync } = require('node:fs')
-const { performance } = require('node:perf_hooks')
+/**
+ * jest runs each file of tests in a sandbox, a realm of its own, where `process` is a copy and modules
+ * of Node may be mocks. The classes of such modules are of the main realm there, which tells a
+ * sandbox, and `vm` reaches the `process` of that realm.
+ */
+const main = require('node:buffer').Buffer instanceof Function ? undefined : require('node:vm').runInThisContext('process')
+
+/** In a sandbox the module of Node that has this name (from Node 20.16 on), else undefined. */
+const unmocked = name => main?.getBuiltinModule?.(name)
+
+const { Buffer } = unmocked('node:buffer') ?? require('node:buffer')
+const { existsSync } = unmocked('node:fs') ?? require('node:fs')
+const { performance } = unmocked('node:perf_hooks') ?? require('node:perf_hooks')
 const process = require('node:process')
-const { clearTimeout, setImmediate, setTimeout } = require('node:timers')
+const { clearTimeout, setImmediate, setTimeout } = unmocked('node:timers') ?? require('node:timers')
 
 // What replaces globals after the import (fake timers of test runners, polyfills) does not reach
 // zeropipe, because no other file of lib/ nor index.js uses these as globals, which
@@ -19,12 +29,8 @@ const { Map, Set, WeakMap, WeakRef } = globalThis
 /** The promise of the language itself, whatever the global is. */
 const Promise = (async () => {})().constructor
 
-/**
- * jest runs each file of tests in a sandbox, a realm of its own, where `process` is a copy whose
- * `nextTick` may have been replaced before the import. The classes of Node's modules are of the
- * main realm there, which tells a sandbox, and `vm` reaches the real `process`.
- */
-const { nextTick } = Buffer instanceof Function ? process : require('node:vm').runInThisContext('process')
+/** The copy's may have been replaced before the import. */
+const { nextTick } = main ?? process
 
 /** Calls `work`, which must not throw, as a microtask. */
 async function microtask (work) {
@@ -111,6 +117,7 @@ module.exports = {
   random: Math.random,
   setImmediate,
   setTimeout,
+  unmocked,
   engine,
   path,
   names

@@ -4,7 +4,8 @@
 // it one by one, without a crossing. How far that has come the engine reads from shared words, so that it can acknowledge
 // jobs and knows what to send on.
 
-const { randomBytes } = require('node:crypto')
+const { unmocked } = require('./runtime.js')
+const { randomBytes } = unmocked('node:crypto') ?? require('node:crypto')
 const { Slicer } = require('./slicer.js')
 
 /** The shared words (`src/engine/consumer.rs`): how many jobs were begun with, how many are done, whether to tell. */

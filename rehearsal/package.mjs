@@ -203,7 +203,7 @@ for (const environment of ['node', 'jsdom']) {
     for (const name of ['clocks.cjs', 'clocks.jest.js']) programOf(name)
     const args = ['--ci', '--testRegex', 'clocks.jest.js', '--env', tool(`jest-environment-${environment}/build/index.js`)]
     const { stderr } = await run(node, [tool('jest/bin/jest.js'), ...args], { cwd: join(project, 'clocks'), ...withNode })
-    assert.match(stderr, /Tests: +5 passed, 5 total/)
+    assert.match(stderr, /Tests: +6 passed, 6 total/)
     assert.doesNotMatch(stderr, /did not exit|force exited|open handle/)
   })
 }

@@ -21,3 +21,12 @@ test.each(Object.keys(fakes))('%s clocks that stand still before the import', as
   jest.isolateModules(() => { zeropipe = require('zeropipe') })
   expect(await withStillClocks(zeropipe, `inproc://before-${kind}`)).toBe(withStillClocks.EXPECTED)
 })
+
+test('modules of Node that are mocked', async () => {
+  const mocked = ['buffer', 'crypto', 'events', 'fs', 'perf_hooks', 'timers', 'util', 'util/types', 'worker_threads']
+  for (const name of mocked) for (const same of [name, `node:${name}`]) jest.doMock(same, () => ({}))
+  let zeropipe
+  jest.isolateModules(() => { zeropipe = require('zeropipe') })
+  expect(require('node:crypto').randomBytes).toBe(undefined)
+  expect(await withStillClocks(zeropipe, 'inproc://mocked')).toBe(withStillClocks.EXPECTED)
+})
