@@ -134,8 +134,8 @@ async function holds (t, { before = '', after = '', execArgv, extension = 'cjs' 
  * names.
  */
 const usedByOthers = [
-  'AbortSignal', 'Date', 'Event', 'EventTarget', 'Map', 'Promise', 'Set', 'TextDecoder', 'TextEncoder', 'URL', 'WeakMap', 'WeakRef', 'crypto',
-  'performance', 'process'
+  'AbortSignal', 'Date', 'Event', 'EventTarget', 'Map', 'Promise', 'Set', 'TextDecoder', 'TextEncoder', 'URL', 'WeakMap', 'WeakRef', 'WeakSet',
+  'crypto', 'performance', 'process'
 ]
 const poisoned = replaceable.filter(name => isNode || !usedByOthers.includes(name))
 const replaces = names => `replace(${JSON.stringify(names)})`
