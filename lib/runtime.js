@@ -5,9 +5,9 @@
 // loading.
 
 /**
- * jest runs each file of tests in a sandbox, a realm of its own, where `process` is a copy and modules
- * of Node may be mocks. The classes of such modules are of the main realm there, which tells a
- * sandbox, and `vm` reaches the `process` of that realm.
+ * jest runs each file of tests in a sandbox, a realm of its own, where `process` is a copy and
+ * modules of Node may be mocks. The classes of such modules are of the main realm there, which tells
+ * a sandbox, and `vm` reaches the `process` of that realm.
  */
 const main = require('node:buffer').Buffer instanceof Function ? undefined : require('node:vm').runInThisContext('process')
 

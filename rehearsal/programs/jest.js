@@ -1,5 +1,7 @@
 // A test as jest's users have it; the rehearsal runs it under two names (../package.mjs).
 const { basename } = require('node:path')
+// Workers of jest are processes, and each has a default pipe of its own.
+process.env.ZEROPIPE_ENDPOINT += `.${process.env.JEST_WORKER_ID}`
 const { pipe, push, pull, close } = require('zeropipe')
 
 afterAll(() => close())
