@@ -219,7 +219,8 @@ export interface Pipe {
   /**
    * Hands over a job: one frame, or an array of up to 1,024 frames. Resolves when it is accepted, which is at once
    * while the queue has room: a queue at its high-water mark makes `push` wait. A job for which there is no worker yet
-   * waits for one. Jobs are accepted in the order of the calls.
+   * waits for one. Jobs are accepted in the order of the calls. Of thousands that wait at a time, some that were pushed in a row
+   * resolve together, when the last of them is accepted: never more than a 64th of those that wait, or of the high-water mark.
    *
    * The first call opens the end. Rejects with `ERR_ZEROPIPE_INVALID_JOB`, `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`,
    * `ERR_ZEROPIPE_CLOSED`, with why the end can't be opened, or with `signal.reason`; the job is not sent then.

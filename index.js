@@ -61,9 +61,14 @@ function makePipe (readOptions, makeNative) {
     return pushSlowly(job, callOptions)
   }
 
-  async function pushSlowly (job, callOptions) {
-    const { signal } = parts.options.pushOptions(callOptions)
-    return await enterEnd('push').push(job, signal)
+  /** Not async: of many that wait, each would make promises of its own. */
+  function pushSlowly (job, callOptions) {
+    try {
+      const signal = callOptions === undefined ? undefined : parts.options.pushOptions(callOptions).signal
+      return enterEnd('push').push(job, signal)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   function pull (first, second) {

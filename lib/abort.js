@@ -3,30 +3,38 @@
 // One listener a signal, however many calls share it: a hundred pushes that wait with one signal are ordinary use, and Node
 // would take their listeners for a leak.
 
-const callbacks = new WeakMap()
+/** By signal. */
+const sets = new WeakMap()
 
-/** Calls `callback` when the signal aborts, unless the function that this returns is called before. */
-function onAbort (signal, callback) {
-  if (signal === undefined) return () => {}
-  let set = callbacks.get(signal)
+/** Has `waiter.aborted(reason)` called when the signal aborts, unless `unlisten` is called before. */
+function listen (signal, waiter) {
+  let set = sets.get(signal)
   if (set === undefined) {
     set = new Set()
-    callbacks.set(signal, set)
+    sets.set(signal, set)
   }
   if (set.size === 0) signal.addEventListener('abort', tellAll, { once: true })
-  // In a box, so that the same function may be given twice.
-  const own = { callback }
-  set.add(own)
-  return () => {
-    if (set.delete(own) && set.size === 0) signal.removeEventListener('abort', tellAll)
-  }
+  set.add(waiter)
+}
+
+function unlisten (signal, waiter) {
+  const set = sets.get(signal)
+  if (set.delete(waiter) && set.size === 0) signal.removeEventListener('abort', tellAll)
 }
 
 function tellAll ({ target: signal }) {
-  const set = callbacks.get(signal)
+  const set = sets.get(signal)
   const all = [...set]
   set.clear()
-  for (const { callback } of all) callback(signal.reason)
+  for (const waiter of all) waiter.aborted(signal.reason)
+}
+
+/** Calls `callback` when the signal aborts, if there is one, unless the function that this returns is called before. */
+function onAbort (signal, callback) {
+  if (signal === undefined) return () => {}
+  const waiter = { aborted: callback }
+  listen(signal, waiter)
+  return () => unlisten(signal, waiter)
 }
 
 /** Settles like `promise`, but rejects with the signal's reason as soon as it aborts. */
@@ -38,4 +46,4 @@ function aborting (promise, signal) {
   })
 }
 
-module.exports = { onAbort, aborting }
+module.exports = { aborting, listen, onAbort, unlisten }

@@ -20,6 +20,8 @@ const BUSY = 0
 const IDLE = 1
 const LENT = 2
 
+const NO_FRAMES = []
+
 /** The word of an engine whose idleness does not matter. */
 const NEVER_IDLE = Uint32Array.of(BUSY)
 
@@ -109,6 +111,61 @@ class Packer {
     this.limit -= cost - bytes
     this.endJob()
     return true
+  }
+
+  /**
+   * Takes those jobs of a waiting batch (`lib/waiting_line.js`) for which there is room; or one, if room is not to matter. Whether
+   * none of them is left.
+   */
+  putBatch (batch, isForced) {
+    do {
+      let some = this.fitting(batch)
+      if (some.jobs === 0) {
+        this.flush()
+        this.setRoom(this.native.room())
+        some = this.fitting(batch)
+      }
+      if (some.jobs === 0) {
+        some = this.fitting(batch, 1, Infinity)
+        if (!isForced && !this.native.fits(some.cost)) return false
+      }
+      this.copy(batch, some)
+    } while (batch.count > 0 && !isForced)
+    return batch.count === 0
+  }
+
+  /** How many of the first jobs of a batch fit, and what they have and count. */
+  fitting ({ slab: { ends }, frame, start, count }, most = this.maxJobs - this.jobs, room = this.limit - this.used) {
+    const some = { jobs: 0, frames: 0, bytes: 0, cost: 0 }
+    while (some.jobs < Math.min(most, count)) {
+      let last = frame + some.frames
+      while (ends[last] >= MORE) last++
+      const frames = last + 1 - frame
+      const bytes = ends[last] - start
+      const cost = bytes + (frames - some.jobs - 1) * FRAME_COST
+      if (cost > room || !this.hasSpace(frames, bytes)) break
+      some.jobs++
+      some.frames = frames
+      some.bytes = bytes
+      some.cost = cost
+    }
+    return some
+  }
+
+  /** Takes the first jobs of a batch, which fit. */
+  copy (batch, { jobs, frames, bytes, cost }) {
+    const { slab, frame, start } = batch
+    const shift = this.used - start
+    this.slab.set(slab.bytes.subarray(start, start + bytes), this.used)
+    for (let index = frame; index < frame + frames - 1; index++) this.ends[this.frames++] = slab.ends[index] + shift
+    batch.frame += frames
+    batch.start += bytes
+    batch.count -= jobs
+    this.used += bytes
+    this.limit -= cost - bytes
+    // All but the last, which ends as any other.
+    this.jobs += jobs - 1
+    this.endJob()
   }
 
   /** Hands what is in the slab over to the engine; or writes it, if that is possible and is not to be left to the engine. */
@@ -222,12 +279,12 @@ function toFrame (value) {
 }
 
 /** Checks a job: its frames, those of an envelope before them, their bytes, and what they count. Throws an error with its code. */
-function checkJob (job, maxMessageSize, envelope = []) {
+function checkJob (job, maxMessageSize, envelope = NO_FRAMES) {
   if (Array.isArray(job) && job.length === 0) throw invalidJob('an empty array')
   if (Array.isArray(job) && envelope.length + job.length > MAX_FRAMES) {
     throw makeError(code.MESSAGE_TOO_LARGE, `a job of ${job.length} frames is over the limit of ${MAX_FRAMES - envelope.length}`)
   }
-  const frames = [...envelope]
+  const frames = envelope.slice()
   if (Array.isArray(job)) for (const frame of job) frames.push(toFrame(frame))
   else frames.push(toFrame(job))
   let bytes = 0
@@ -239,4 +296,4 @@ function checkJob (job, maxMessageSize, envelope = []) {
   return { frames, bytes, cost }
 }
 
-module.exports = { Packer, SLAB, checkJob }
+module.exports = { ACCEPTED, Packer, SLAB, checkJob, isSimple, mostBytes }

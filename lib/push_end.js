@@ -3,9 +3,9 @@
 // Where jobs go out on this thread: whether the end is open, who waits for that or for room, and the slab at hand. A session has
 // one for jobs and one for requests.
 
-const { Packer } = require('./packer.js')
+const { ACCEPTED, Packer, checkJob, isSimple, mostBytes } = require('./packer.js')
 const { isDue, nextTurn } = require('./turn.js')
-const { WaitingLine } = require('./waiting_line.js')
+const { SMALL, WaitingLine } = require('./waiting_line.js')
 
 /** So many requests leave together, however many more follow in the same tick. */
 const PART = 32
@@ -22,7 +22,8 @@ class PushEnd {
     this.native = session.native.pushEnd(name)
     this.packer = null
     this.isOpen = false
-    this.waiting = new WaitingLine((job, isForced) => this.isOpen && this.putOrAwait(job, isForced))
+    this.maxMessageSize = session.options.maxMessageSize
+    this.waiting = new WaitingLine((entry, isForced) => this.isOpen && this.takeOrAwait(entry, isForced), session.options.native)
     this.unlockTimer = undefined
   }
 
@@ -37,26 +38,49 @@ class PushEnd {
     return this.isOpen && this.waiting.length === 0 && this.packer.putBehind(envelope, job)
   }
 
-  /** Takes a checked job now, if there is room. */
-  put (job) {
-    return this.isOpen && this.waiting.length === 0 && this.packer.put(job)
+  /** Takes a job now, or when there is room: a promise. Throws what is wrong with it. */
+  push (job, signal) {
+    if (signal === undefined && !this.isReady()) return this.pack(job)
+    const entry = this.enqueue(checkJob(job, this.maxMessageSize), signal)
+    if (entry !== null) return entry.accepted
+    return isDue() ? nextTurn() : ACCEPTED
   }
 
-  /** Takes a checked job, now or when there is room. */
-  async push (job, signal) {
-    if (this.put(job)) {
-      if (isDue()) await nextTurn()
-      return
-    }
-    const taken = this.waiting.join(job, signal)
+  /** Takes a checked job now, or when there is room: then its entry in the line of those who wait. */
+  enqueue (job, signal) {
+    if (this.isReady() && this.packer.put(job)) return null
+    const isFirst = this.waiting.length === 0
+    const entry = this.waiting.join(job, signal)
+    if (isFirst) this.beginWaiting()
+    return entry
+  }
+
+  /** A job has to wait, as many may: a promise. */
+  pack (job) {
+    const isFirst = this.waiting.length === 0
+    const most = Math.min(SMALL, this.maxMessageSize)
+    const accepted = isSimple(job) && mostBytes(job) <= most ? this.waiting.packFrame(job, mostBytes(job)) : this.packChecked(job)
+    if (isFirst) this.beginWaiting()
+    return accepted
+  }
+
+  packChecked (job) {
+    const checked = checkJob(job, this.maxMessageSize)
+    if (checked.cost > SMALL) return this.waiting.join(checked).accepted
+    return this.waiting.pack(checked.frames, checked.bytes, checked.cost)
+  }
+
+  /** Whether a job can be taken now, if there is room. */
+  isReady () {
+    return this.isOpen && this.waiting.length === 0
+  }
+
+  /** Somebody waits, which keeps the process alive; nobody did. */
+  beginWaiting () {
+    this.session.hold()
+    this.waiting.emptied().then(() => this.session.release())
     if (this.isOpen) this.waiting.serve()
     else this.session.open(this.name).catch(() => {}) // all that wait are refused with the reason
-    this.session.hold()
-    try {
-      await taken
-    } finally {
-      this.session.release()
-    }
   }
 
   /** The engine has opened it. */
@@ -64,7 +88,7 @@ class PushEnd {
     // Requests come in bursts, as replies do, and nobody goes on before there is one: the end of the tick is soon enough. Of many, some go
     // ahead: then both sides work at the same time.
     const way = this.name === 'push' ? { idle: this.native.idleWord() } : { part: PART }
-    this.packer = new Packer(this.native, this.session.options.maxMessageSize, { ...way, refused: this.refused })
+    this.packer = new Packer(this.native, this.maxMessageSize, { ...way, refused: this.refused })
     this.isOpen = true
     this.waiting.serve()
   }
@@ -80,17 +104,13 @@ class PushEnd {
     this.packer?.flush()
   }
 
-  putOrAwait (job, isForced) {
-    if (job.mark !== undefined) {
-      job.mark()
-      return true
-    }
-    if (this.packer.put(job, isForced)) return true
+  takeOrAwait (entry, isForced) {
+    if (entry.take(this.packer, isForced)) return true
     this.unlockTimer ??= setTimeout(() => this.unlock(), LOCKED)
     this.packer.flush()
     this.native.awaitRoom()
     // Jobs may have left between the two: then nobody would wake us.
-    return this.packer.put(job)
+    return entry.take(this.packer, false)
   }
 
   /**

@@ -60,15 +60,15 @@ class Requests {
       : checkJob(job, this.session.options.maxMessageSize, [Buffer.from(this.tag), DELIMITER])
     this.free.pop()
     return new Promise((resolve, reject) => {
-      const request = { resolve, reject, secret, checked, timer: undefined, forget: undefined }
+      const request = { resolve, reject, secret, entry: null, timer: undefined, forget: undefined }
       this.slots[number] = request
       if (this.count++ === 0 && !this.isHeld) this.hold()
       if (timeout !== undefined) request.timer = setTimeout(() => this.abandon(number, secret, timedOut(timeout)), timeout)
       if (signal !== undefined) request.forget = onAbort(signal, reason => this.abandon(number, secret, reason))
-      if (checked !== undefined) {
-        // Once it is taken, its bytes are ours.
-        this.end.push(checked).then(() => { request.checked = undefined }, error => this.close(number, secret)?.reject(error))
-      }
+      if (checked === undefined) return
+      // Once it is taken, its bytes are ours.
+      request.entry = this.end.enqueue(checked)
+      request.entry?.accepted.then(() => { request.entry = null }, error => this.close(number, secret)?.reject(error))
     })
   }
 
@@ -111,7 +111,7 @@ class Requests {
     const request = this.close(number, secret)
     if (request === undefined) return
     request.reject(reason)
-    if (request.checked !== undefined && this.end.waiting.remove(request.checked)) return
+    if (request.entry !== null && this.end.waiting.remove(request.entry)) return
     this.writeTag(number, secret)
     if (this.abandoned.push(Buffer.from(this.tag)) === 1) process.nextTick(() => this.tellAbandoned())
   }

@@ -7,7 +7,6 @@ const { setImmediate } = require('node:timers') // not the global one, which tes
 const { aborting } = require('./abort.js')
 const { code, count, fromEngine, gaveUp, makeError, warn } = require('./errors.js')
 const exit = require('./exit.js')
-const { checkJob } = require('./packer.js')
 const { PushEnd } = require('./push_end.js')
 const { Requests } = require('./requests.js')
 const { begin } = require('./turn.js')
@@ -71,11 +70,11 @@ class Session {
     return this.pushEnd.pushFast(job)
   }
 
-  /** Takes a job, now or when there is room. */
-  async push (job, signal) {
+  /** Takes a job, now or when there is room: a promise. Throws what is wrong with it. */
+  push (job, signal) {
     if (this.isClosing) throw this.closedError()
     signal?.throwIfAborted()
-    await this.pushEnd.push(checkJob(job, this.options.maxMessageSize), signal)
+    return this.pushEnd.push(job, signal)
   }
 
   /** Asks; resolves with the reply. */
@@ -239,7 +238,7 @@ class Session {
     if (this.isClosed) return Promise.reject(this.closedError())
     let drained
     // In line, behind the pushes that wait. If those are refused because the end can't open, nothing is left.
-    const turn = waiting.join({ mark: () => { drained = this.askToDrain() } })
+    const turn = waiting.mark(() => { drained = this.askToDrain() })
     return turn.then(() => drained, error => { if (this.isClosed) throw error })
   }
 
@@ -251,7 +250,7 @@ class Session {
   async finish () {
     const patience = exit.patience(this, false)
     // Pushes and requests that were made before still get in, if they do in time.
-    await Promise.race([Promise.all(this.pushEnds.map(end => end.waiting.settled())), this.lingerOver])
+    await Promise.race([Promise.all(this.pushEnds.map(end => end.waiting.emptied())), this.lingerOver])
     this.pushEnds.forEach(end => end.flush())
     const finished = this.ask(id => this.native.close(Infinity, id))
     this.lingerOver.then(() => this.isClosed || this.ask(id => this.native.close(0, id)))
