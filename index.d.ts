@@ -214,7 +214,12 @@ export interface PipeEvents {
   dead: [event: { job: Message, id: string, attempt: number, error: unknown }]
 }
 
-/** Members of a pipe. Each can be taken off it and called by itself. Errors reject; nothing throws. */
+/**
+ * Members of a pipe. Each can be taken off it and called by itself. Errors reject; only `on`, `once` and `off` throw.
+ *
+ * Options are a plain object (of any realm, or without a prototype) with no other names than are given here, each read once.
+ * Anything else rejects with `ERR_ZEROPIPE_INVALID_OPTION`, whose text says what was probably meant.
+ */
 export interface Pipe {
   /**
    * Hands over a job: one frame, or an array of up to 1,024 frames. Resolves when it is accepted, which is at once
@@ -330,7 +335,7 @@ export interface Pipe {
    */
   close (options?: { linger?: number }): Promise<void>
 
-  /** Calls `listener` at every such event. */
+  /** Calls `listener` at every such event. As `once` and `off`, throws `ERR_ZEROPIPE_INVALID_OPTION` if there is no event of that name. */
   on<Name extends keyof PipeEvents> (name: Name, listener: (...event: PipeEvents[Name]) => void): this
   /** Calls `listener` at the next such event. */
   once<Name extends keyof PipeEvents> (name: Name, listener: (...event: PipeEvents[Name]) => void): this
@@ -349,7 +354,8 @@ export interface Pipe {
  * binds it and pull connects to it, or else reply binds it and request connects to it (a wildcard host is localhost to the
  * connecting side). Every end can bind or connect, to many addresses at once.
  *
- * Wrong options are an error of each later call: `ERR_ZEROPIPE_INVALID_ENDPOINT` or `ERR_ZEROPIPE_INVALID_OPTION`.
+ * Wrong options are an error of each later call: `ERR_ZEROPIPE_INVALID_ENDPOINT` or `ERR_ZEROPIPE_INVALID_OPTION`. An end, or its `bind`
+ * or `connect`, that is there and `undefined` is wrong, as from a variable that is not set; other options may be `undefined`.
  *
  * @example
  * const jobs = pipe('tcp://*:7777')

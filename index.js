@@ -19,6 +19,9 @@ const parts = {
   get session () { return require('./lib/session.js') }
 }
 
+/** `PipeEvents` in index.d.ts. */
+const EVENTS = ['listening', 'join', 'leave', 'refused', 'dead']
+
 /** Bun and Deno name a version of libuv too, for the sake of those who ask, and have none that works. */
 const hasLibuv = process.versions.uv !== undefined && process.versions.bun === undefined && process.versions.deno === undefined
 
@@ -77,6 +80,7 @@ function makePipe (readOptions, makeNative) {
     const enterPull = () => enterEnd('pull')
     try {
       const { batch, info, ...others } = parts.options.loopOptions(first)
+      if (second !== undefined) throw parts.options.notBehindOptions(second)
       if (batch !== undefined && info) throw invalidOption('options batch and info can\'t be combined')
       return new Loop(enterPull, batch !== undefined ? shapes.batch(batch) : info ? shapes.informed : shapes.job, others)
     } catch (error) {
@@ -85,7 +89,7 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function pullByHandler (handler, given) {
-    const callOptions = parts.options.handlerOptions('pull', given)
+    const callOptions = parts.options.handlerOptions('pull(handler)', given)
     const session = await enterToHandle('pull', callOptions)
     await new parts.handlers.Handlers(session, 'pull', handler, callOptions, deadSoon).start()
   }
@@ -99,14 +103,14 @@ function makePipe (readOptions, makeNative) {
   }
 
   async function reply (handler, given) {
-    if (typeof handler !== 'function') throw invalidOption('reply needs a handler: a function that is given a request and returns the reply')
+    if (typeof handler !== 'function') throw parts.options.noHandler(handler, given)
     const callOptions = parts.options.handlerOptions('reply', given)
     const session = await enterToHandle('reply', callOptions)
     await new parts.repliers.Repliers(session, handler, callOptions, deadSoon, event => process.nextTick(() => events.emit('refused', event))).start()
   }
 
   async function enterToHandle (end, { signal }) {
-    signal?.throwIfAborted()
+    parts.abort.throwIfAborted(signal)
     const session = enterEnd(end)
     await parts.abort.aborting(session.open(end), signal)
     return session
@@ -126,7 +130,7 @@ function makePipe (readOptions, makeNative) {
 
   async function ready (given) {
     const { pullers, pushers, repliers, requesters, signal } = parts.options.readyOptions(given)
-    signal?.throwIfAborted()
+    parts.abort.throwIfAborted(signal)
     const session = enter()
     /** By the end that they connect to. */
     const wanted = { push: pullers, pull: pushers, request: repliers, reply: requesters }
@@ -182,12 +186,17 @@ function makePipe (readOptions, makeNative) {
     drain,
     stats,
     close,
-    on: (name, listener) => { events.on(name, listener); return pipe },
-    once: (name, listener) => { events.once(name, listener); return pipe },
-    off: (name, listener) => { events.off(name, listener); return pipe }
+    on: (name, listener) => { checkListener(name, listener); events.on(name, listener); return pipe },
+    once: (name, listener) => { checkListener(name, listener); events.once(name, listener); return pipe },
+    off: (name, listener) => { checkListener(name, listener); events.off(name, listener); return pipe }
   }
   if (Symbol.asyncDispose !== undefined) pipe[Symbol.asyncDispose] = () => close()
   return pipe
+}
+
+/** Throws, as a listener of what never happens would wait for ever. */
+function checkListener (name, listener) {
+  if (!EVENTS.includes(name) || typeof listener !== 'function') throw parts.options.noListener(name, listener, EVENTS)
 }
 
 function invalidOption (text) {

@@ -3,6 +3,23 @@
 // One listener a signal, however many calls share it: a hundred pushes that wait with one signal are ordinary use, and Node
 // would take their listeners for a leak.
 
+/** Whether a value is an AbortSignal, of whatever realm. */
+function isSignal (value) {
+  if (value instanceof AbortSignal) return true
+  return value !== null && typeof value === 'object' && Object.prototype.toString.call(value) === '[object AbortSignal]' &&
+    typeof value.aborted === 'boolean' && typeof value.addEventListener === 'function'
+}
+
+/** What a call rejects with whose signal has aborted. Some realms give no reason. */
+function reasonOf (signal) {
+  return signal.reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : signal.reason
+}
+
+/** Not the signal's own, which some realms lack. */
+function throwIfAborted (signal) {
+  if (signal?.aborted) throw reasonOf(signal)
+}
+
 /** By signal. */
 const sets = new WeakMap()
 
@@ -26,7 +43,7 @@ function tellAll ({ target: signal }) {
   const set = sets.get(signal)
   const all = [...set]
   set.clear()
-  for (const waiter of all) waiter.aborted(signal.reason)
+  for (const waiter of all) waiter.aborted(reasonOf(signal))
 }
 
 /** Calls `callback` when the signal aborts, if there is one, unless the function that this returns is called before. */
@@ -46,4 +63,4 @@ function aborting (promise, signal) {
   })
 }
 
-module.exports = { aborting, listen, onAbort, unlisten }
+module.exports = { aborting, isSignal, listen, onAbort, reasonOf, throwIfAborted, unlisten }

@@ -3,7 +3,7 @@
 // pull(handler, { concurrency }): keeps at most so many handlers running. What they reject is tried again: a zeropipe
 // pusher sees to that, for any other we do it here.
 
-const { onAbort } = require('./abort.js')
+const { onAbort, throwIfAborted } = require('./abort.js')
 const { count, messageOf, warn } = require('./errors.js')
 const { atEndOfTick, isDue, nextTurn } = require('./turn.js')
 
@@ -54,7 +54,7 @@ class Handlers {
   /** Runs until the pipe is closed or the signal aborts; then the handlers that run may finish. */
   async start () {
     // It may have been aborted after its caller had looked, and before we listened.
-    this.signal?.throwIfAborted()
+    throwIfAborted(this.signal)
     this.unpacker = this.join()
     if (this.unpacker === null) this.isOver = true
     this.session.hold()
@@ -63,7 +63,7 @@ class Handlers {
     this.settleNow()
     this.session.release()
     if (this.unpacker !== null) this.session.settle(this.unpacker)
-    this.signal?.throwIfAborted()
+    throwIfAborted(this.signal)
   }
 
   /** Where jobs come from; null if it is too late for that. */

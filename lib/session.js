@@ -4,7 +4,7 @@
 // what keeps the process alive.
 
 const { setImmediate } = require('node:timers') // not the global one, which test runners replace
-const { aborting } = require('./abort.js')
+const { aborting, throwIfAborted } = require('./abort.js')
 const { code, count, fromEngine, gaveUp, makeError, warn } = require('./errors.js')
 const exit = require('./exit.js')
 const { PushEnd } = require('./push_end.js')
@@ -73,14 +73,14 @@ class Session {
   /** Takes a job, now or when there is room: a promise. Throws what is wrong with it. */
   push (job, signal) {
     if (this.isClosing) throw this.closedError()
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     return this.pushEnd.push(job, signal)
   }
 
   /** Asks; resolves with the reply. */
   request (job, options) {
     if (this.isClosing) throw this.closedError()
-    options?.signal?.throwIfAborted()
+    throwIfAborted(options?.signal)
     return this.asking().ask(job, options)
   }
 
@@ -114,7 +114,7 @@ class Session {
 
   /** Resolves when everything pushed so far is delivered. */
   async drain (signal) {
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     const patience = exit.patience(this, true)
     try {
       await aborting(this.drainAll(), signal)
