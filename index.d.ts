@@ -13,7 +13,10 @@
  * @packageDocumentation
  */
 
-/** What one frame is made from: text (as UTF-8), a number (as its decimal text), bytes of any kind, or `null` (an empty frame). */
+/**
+ * What one frame is made from: text (as UTF-8), a number (as its decimal text), bytes of any kind and of any realm, or `null` (an empty
+ * frame). Bytes whose memory is gone (detached, or out of its bounds) are refused with `ERR_ZEROPIPE_INVALID_JOB`.
+ */
 export type MessageLike = string | number | ArrayBufferView | ArrayBuffer | SharedArrayBuffer | null
 
 /** A job as it arrives: all its frames, in order; never empty. */
@@ -274,7 +277,8 @@ export interface Pipe {
    * time; each reply comes to who has asked, whatever the order. The first call opens the end.
    *
    * Where both ends are zeropipe, a request whose worker dies goes to another, at least once and at most `maxAttempts` times, and
-   * the error of a handler comes here, with its `message` and its `code` (`ERR_ZEROPIPE_JOB_FAILED` if that is no string). A REP or
+   * the error of a handler comes here, with its `message` and its `code` (`ERR_ZEROPIPE_JOB_FAILED` if that is no string). Of an
+   * AggregateError the message goes on with those of its errors; of a value without a message it is that value, as text. A REP or
    * ROUTER of another library can do neither: choose a `timeout`.
    *
    * Rejects with `ERR_ZEROPIPE_TIMEOUT` after `timeout` milliseconds (0 to 2^31 - 1; default: never), with `signal.reason`, with

@@ -3,11 +3,14 @@
 // One listener a signal, however many calls share it: a hundred pushes that wait with one signal are ordinary use, and Node
 // would take their listeners for a leak.
 
-/** Whether a value is an AbortSignal, of whatever realm. */
+/** Whether a value is an AbortSignal, of whatever realm, that can be read. */
 function isSignal (value) {
-  if (value instanceof AbortSignal) return true
-  return value !== null && typeof value === 'object' && Object.prototype.toString.call(value) === '[object AbortSignal]' &&
-    typeof value.aborted === 'boolean' && typeof value.addEventListener === 'function'
+  try {
+    return (value instanceof AbortSignal || Object.prototype.toString.call(value) === '[object AbortSignal]') &&
+      typeof value.aborted === 'boolean' && typeof value.addEventListener === 'function'
+  } catch {
+    return false
+  }
 }
 
 /** What a call rejects with whose signal has aborted. Some realms give no reason. */

@@ -1,6 +1,7 @@
 'use strict'
 
 const { isNativeError } = require('node:util/types')
+const { show } = require('./misuse.js')
 
 /** The codes of ours that are given here; the engine has more (`src/error.rs`). */
 const code = Object.freeze({
@@ -37,19 +38,47 @@ function fromEngine ({ code, text }, end) {
 /** Of any realm, as test runners have some. */
 const isError = thrown => thrown instanceof Error || isNativeError(thrown)
 
-/** What is said of anything that was thrown, which may be anything. */
-function messageOf (thrown) {
+/** So deep errors are looked for in errors, and so many of each. */
+const DEPTH = 3
+const MOST = 10
+
+/** What is said of anything that was thrown, which may be anything: what it says itself, if that can be told. */
+function messageOf (thrown, depth = DEPTH) {
   try {
-    return String(isError(thrown) ? thrown.message : thrown)
+    return said(thrown, depth)
   } catch {
-    return 'no reason that can be told'
+    return show(thrown, 'no reason that can be told')
   }
+}
+
+function said (thrown, depth) {
+  if (typeof thrown === 'string') return thrown
+  if (thrown === null || (typeof thrown !== 'object' && typeof thrown !== 'function')) return String(thrown)
+  const own = ownWords(thrown)
+  const others = depth > 0 ? partsOf(thrown).slice(0, MOST).map(part => messageOf(part, depth - 1)) : []
+  if (others.length > 0) return `${own === '' ? '' : `${own}: `}${others.join('; ')}`
+  return own
+}
+
+/** Its message; or its text, if it has one of its own; or what it looks like. */
+function ownWords (thrown) {
+  const { message } = thrown
+  if (typeof message === 'string' && (message !== '' || isError(thrown))) return message
+  if (isError(thrown) && message !== undefined) return typeof message === 'object' ? show(message) : String(message)
+  const text = typeof thrown.toString === 'function' ? String(thrown) : ''
+  return text === '' || /^\[object .*\]$/.test(text) ? show(thrown) : text
+}
+
+/** The errors that an AggregateError or a SuppressedError is made of. */
+function partsOf (thrown) {
+  if (Array.isArray(thrown.errors)) return thrown.errors
+  return isError(thrown) && 'suppressed' in thrown ? [thrown.error, thrown.suppressed] : []
 }
 
 /** The code of what was thrown, if it has one that is a string. */
 function codeOf (thrown) {
   try {
-    return isError(thrown) && typeof thrown.code === 'string' ? thrown.code : ''
+    return typeof thrown?.code === 'string' ? thrown.code : ''
   } catch {
     return ''
   }

@@ -18,12 +18,12 @@ function className (value) {
   }
 }
 
-/** As `util.inspect` shows it, in short, whatever it is. */
-function show (value) {
+/** As `util.inspect` shows it, in short, if it can. */
+function show (value, otherwise = 'a value that can\'t be shown') {
   try {
-    return inspect(value, { depth: 0, customInspect: false, maxStringLength: 200, breakLength: Infinity })
+    return inspect(value, { depth: 0, customInspect: false, maxStringLength: 1000, maxArrayLength: 10, breakLength: Infinity })
   } catch {
-    return 'a value that can\'t be shown'
+    return otherwise
   }
 }
 
@@ -31,6 +31,7 @@ function show (value) {
 function describe (value) {
   if (typeof value === 'function') return 'a function'
   if (typeof value !== 'object' || value === null) return show(value)
+  if (isProxy(value)) return 'a Proxy'
   const name = className(value)
   if (name === '') return Array.isArray(value) ? 'an array' : 'an object'
   return `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name}`

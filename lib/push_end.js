@@ -3,7 +3,7 @@
 // Where jobs go out on this thread: whether the end is open, who waits for that or for room, and the slab at hand. A session has
 // one for jobs and one for requests.
 
-const { ACCEPTED, Packer, checkJob, isSimple, mostBytes } = require('./packer.js')
+const { ACCEPTED, Packer, checkJob, mostBytes } = require('./packer.js')
 const { isDue, nextTurn } = require('./turn.js')
 const { SMALL, WaitingLine } = require('./waiting_line.js')
 
@@ -40,47 +40,42 @@ class PushEnd {
 
   /** Takes a job now, or when there is room: a promise. Throws what is wrong with it. */
   push (job, signal) {
-    if (signal === undefined && !this.isReady()) return this.pack(job)
-    const entry = this.enqueue(checkJob(job, this.maxMessageSize), signal)
-    if (entry !== null) return entry.accepted
-    return isDue() ? nextTurn() : ACCEPTED
+    // So many of these may come that each is to cost little.
+    if (signal === undefined && !this.isReady()) return this.began(this.waiting.length, this.pack(job))
+    const checked = checkJob(job, this.maxMessageSize)
+    if (this.isReady() && this.packer.put(checked)) return isDue() ? nextTurn() : ACCEPTED
+    const { length } = this.waiting
+    return this.began(length, signal === undefined ? this.packChecked(checked) : this.waiting.join(checked, signal).accepted)
   }
 
   /** Takes a checked job now, or when there is room: then its entry in the line of those who wait. */
-  enqueue (job, signal) {
-    if (this.isReady() && this.packer.put(job)) return null
-    const isFirst = this.waiting.length === 0
-    const entry = this.waiting.join(job, signal)
-    if (isFirst) this.beginWaiting()
-    return entry
+  enqueue (job) {
+    return this.isReady() && this.packer.put(job) ? null : this.began(this.waiting.length, this.waiting.join(job))
   }
 
-  /** A job has to wait, as many may: a promise. */
+  /** Gives what it is given. If nobody waited `before`, somebody does now: the process stays, and the line is served when it can be. */
+  began (before, joined) {
+    if (before > 0) return joined
+    this.session.hold()
+    this.waiting.emptied().then(() => this.session.release())
+    if (this.isOpen) this.waiting.serve()
+    else this.session.open(this.name).catch(() => {}) // all that wait are refused with the reason
+    return joined
+  }
+
   pack (job) {
-    const isFirst = this.waiting.length === 0
-    const most = Math.min(SMALL, this.maxMessageSize)
-    const accepted = isSimple(job) && mostBytes(job) <= most ? this.waiting.packFrame(job, mostBytes(job)) : this.packChecked(job)
-    if (isFirst) this.beginWaiting()
-    return accepted
+    const bytes = mostBytes(job)
+    const isSimple = bytes >= 0 && bytes <= SMALL && bytes <= this.maxMessageSize
+    return isSimple ? this.waiting.packFrame(job, bytes) : this.packChecked(checkJob(job, this.maxMessageSize))
   }
 
   packChecked (job) {
-    const checked = checkJob(job, this.maxMessageSize)
-    if (checked.cost > SMALL) return this.waiting.join(checked).accepted
-    return this.waiting.pack(checked.frames, checked.bytes, checked.cost)
+    return job.cost > SMALL ? this.waiting.join(job).accepted : this.waiting.pack(job.frames, job.bytes, job.cost)
   }
 
   /** Whether a job can be taken now, if there is room. */
   isReady () {
     return this.isOpen && this.waiting.length === 0
-  }
-
-  /** Somebody waits, which keeps the process alive; nobody did. */
-  beginWaiting () {
-    this.session.hold()
-    this.waiting.emptied().then(() => this.session.release())
-    if (this.isOpen) this.waiting.serve()
-    else this.session.open(this.name).catch(() => {}) // all that wait are refused with the reason
   }
 
   /** The engine has opened it. */

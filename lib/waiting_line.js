@@ -4,6 +4,7 @@
 // abort are packed at once, many to a slab and to a promise, so that one of them costs little more than its bytes.
 
 const { listen, unlisten } = require('./abort.js')
+const { checkAgain, lengthOf } = require('./packer.js')
 const { FRAMES, MORE } = require('./slicer.js')
 
 /** Bytes of the first slab of those who wait, and of the largest. */
@@ -37,7 +38,7 @@ class Slab {
       this.used += this.bytes.write(frame, this.used)
     } else {
       this.bytes.set(frame, this.used)
-      this.used += frame.length
+      this.used += lengthOf(frame)
     }
     this.ends[this.frames++] = hasMore ? this.used + MORE : this.used
   }
@@ -116,6 +117,7 @@ class WaitingJob extends Entry {
   }
 
   take (packer, isForced) {
+    checkAgain(this.job)
     return packer.put(this.job, isForced)
   }
 }
@@ -238,13 +240,18 @@ class WaitingLine {
     const entry = this.front()
     if (entry === undefined) return false
     const before = entry.jobs
-    const isTaken = this.take(entry, isForced)
-    this.jobs -= before - entry.jobs
-    if (isTaken) {
+    try {
+      if (!this.take(entry, isForced)) return false
+    } catch (error) {
       this.leave(entry)
-      entry.resolve()
+      entry.reject(error)
+      return true
+    } finally {
+      this.jobs -= before - entry.jobs
     }
-    return isTaken
+    this.leave(entry)
+    entry.resolve()
+    return true
   }
 
   /** The first entry, or undefined. */
