@@ -193,7 +193,7 @@ export interface PipeStats {
 /** One of the ends of a pipe. */
 export type End = 'push' | 'pull' | 'request' | 'reply'
 
-/** The events of a pipe, by name. */
+/** The events of a pipe, by name. Listeners run in the async context in which the pipe was made, as those of a server of Node do. */
 export interface PipeEvents {
   /** An end listens. */
   listening: [event: { end: End, address: string }]
@@ -266,6 +266,9 @@ export interface Pipe {
    * while others pass it: by any worker if a zeropipe pipe has pushed it, else by this process. After `maxAttempts` it is
    * dead (event `dead`). Resolves when the pipe is closed, rejects with `signal.reason` when that
    * is aborted, in both cases once the running handlers have settled.
+   *
+   * Each call of the handler is an async resource of its own (`zeropipe:pull`, of `reply` `zeropipe:reply`) in the async context of
+   * the call of `pull`: an `AsyncLocalStorage` gives what it gives there.
    *
    * @example
    * await pull(async ([url]) => { await fetch(url.toString()) }, { concurrency: 8 })

@@ -5,6 +5,7 @@
 // src/binding/push_end.rs. In: src/binding/pull_end.rs -> lib/unpacker.js -> lib/loop.js or lib/handlers.js. A request:
 // lib/requests.js -> lib/push_end.js; its reply: lib/repliers.js -> lib/packer.js.
 
+const { AsyncResource } = require('node:async_hooks')
 const { EventEmitter } = require('node:events')
 const { NativePipe } = require('./lib/native.js').engine
 
@@ -36,6 +37,9 @@ const shared = (options, wake) => NativePipe.shared(options, wake, hasLibuv)
  */
 function makePipe (readOptions, makeNative) {
   const events = new EventEmitter()
+  /** Listeners run in the context in which the pipe was made, as those of a server of Node do; not in that of whoever happened to use it first. */
+  const origin = new AsyncResource('zeropipe:pipe')
+  const emit = (name, event) => origin.runInAsyncScope(events.emit, events, name, event)
   const isShared = makeNative === shared
   let options
   let session = null
@@ -43,7 +47,7 @@ function makePipe (readOptions, makeNative) {
   function enter () {
     if (session === null || (isShared && session.isClosed)) {
       options ??= readOptions()
-      session = new parts.session.Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : events.emit(name, event), job => push(job))
+      session = new parts.session.Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : emit(name, event), job => push(job))
     }
     return session
   }
@@ -106,7 +110,7 @@ function makePipe (readOptions, makeNative) {
     if (typeof handler !== 'function') throw parts.options.noHandler(handler, given)
     const callOptions = parts.options.handlerOptions('reply', given)
     const session = await enterToHandle('reply', callOptions)
-    await new parts.repliers.Repliers(session, handler, callOptions, deadSoon, event => process.nextTick(() => events.emit('refused', event))).start()
+    await new parts.repliers.Repliers(session, handler, callOptions, deadSoon, event => process.nextTick(emit, 'refused', event)).start()
   }
 
   async function enterToHandle (end, { signal }) {
@@ -117,7 +121,7 @@ function makePipe (readOptions, makeNative) {
   }
 
   function dead (event) {
-    if (events.emit('dead', event)) return
+    if (emit('dead', event)) return
     const { messageOf, warn } = parts.errors
     const why = messageOf(event.error)
     warn('ZEROPIPE_DEAD', `job ${event.id} is dead after ${event.attempt} ${event.attempt === 1 ? 'attempt' : 'attempts'}: ${why}`)

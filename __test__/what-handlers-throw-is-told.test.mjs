@@ -49,7 +49,7 @@ const thrown = {
   'a function': [function explain () {}, ['explain']],
   'a proxy of an Error': [new Proxy(new Error('behind'), {}), ['behind']],
   'a proxy whose traps throw': [new Proxy({}, { get () { throw new Error('never') } }), ['']],
-  'a revoked proxy': [revoked, ['roxy']]
+  'a revoked proxy': [revoked, ['']]
 }
 
 function assertSays (text, parts, name) {

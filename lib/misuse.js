@@ -21,7 +21,9 @@ function className (value) {
 /** As `util.inspect` shows it, in short, if it can. */
 function show (value, otherwise = 'a value that can\'t be shown') {
   try {
-    return inspect(value, { depth: 0, customInspect: false, maxStringLength: 1000, maxArrayLength: 10, breakLength: Infinity })
+    const text = inspect(value, { depth: 0, customInspect: false, maxStringLength: 1000, maxArrayLength: 10, breakLength: Infinity })
+    // What some runtimes show of an error that can't be read.
+    return /^\[object \w+\]$/.test(text) ? otherwise : text
   } catch {
     return otherwise
   }
