@@ -42,12 +42,14 @@ const isError = thrown => thrown instanceof Error || isNativeError(thrown)
 const DEPTH = 3
 const MOST = 10
 
+const UNTOLD = 'no reason that can be told'
+
 /** What is said of anything that was thrown, which may be anything: what it says itself, if that can be told. */
 function messageOf (thrown, depth = DEPTH) {
   try {
     return said(thrown, depth)
   } catch {
-    return show(thrown, 'no reason that can be told')
+    return isNativeError(thrown) ? UNTOLD : show(thrown, UNTOLD)
   }
 }
 

@@ -21,9 +21,7 @@ function className (value) {
 /** As `util.inspect` shows it, in short, if it can. */
 function show (value, otherwise = 'a value that can\'t be shown') {
   try {
-    const text = inspect(value, { depth: 0, customInspect: false, maxStringLength: 1000, maxArrayLength: 10, breakLength: Infinity })
-    // What some runtimes show of an error that can't be read.
-    return /^\[object \w+\]$/.test(text) ? otherwise : text
+    return inspect(value, { depth: 0, customInspect: false, maxStringLength: 1000, maxArrayLength: 10, breakLength: Infinity })
   } catch {
     return otherwise
   }
