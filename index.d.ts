@@ -74,9 +74,9 @@ export interface PullOptions {
 /** Where one end binds or connects: one address or several. At least one must be given. */
 export interface Sites {
   /** Addresses to listen on. Port `*` or `0` lets the system choose; `stats()` tells which. */
-  bind?: string | string[]
+  bind?: string | readonly string[]
   /** Addresses to dial, again and again, for as long as the pipe is open. */
-  connect?: string | string[]
+  connect?: string | readonly string[]
 }
 
 /** Options of a pipe of your own. */
@@ -239,7 +239,7 @@ export interface Pipe {
    * await push('resize cat.jpg')
    * await push(['resize', imageBytes])
    */
-  push (job: MessageLike | MessageLike[], options?: { signal?: AbortSignal }): Promise<void>
+  push (job: MessageLike | readonly MessageLike[], options?: { signal?: AbortSignal }): Promise<void>
 
   /**
    * Jobs as they come, from all peers in turn (RFC 30, section "PULL"). The first step opens the end. Several loops
@@ -302,7 +302,7 @@ export interface Pipe {
    * @example
    * const [answer] = await request('2 + 3', { timeout: 5_000 })
    */
-  request (job: MessageLike | MessageLike[], options?: { signal?: AbortSignal, timeout?: number }): Promise<Message>
+  request (job: MessageLike | readonly MessageLike[], options?: { signal?: AbortSignal, timeout?: number }): Promise<Message>
 
   /**
    * Answers: calls `handler` for each request, at most `concurrency` (default 1) at a time, and sends what it returns, or resolves
@@ -319,7 +319,7 @@ export interface Pipe {
    * @example
    * await reply(async ([path]) => await readFile(path.toString()))
    */
-  reply (handler: (job: Message, info: JobInfo) => MessageLike | MessageLike[] | Promise<MessageLike | MessageLike[]>, options?: PullOptions & { concurrency?: number }): Promise<void>
+  reply (handler: (job: Message, info: JobInfo) => MessageLike | readonly MessageLike[] | Promise<MessageLike | readonly MessageLike[]>, options?: PullOptions & { concurrency?: number }): Promise<void>
 
   /**
    * Opens every end that the pipe has and resolves when each bind listens; asked for `pullers`, `pushers`, `repliers` or
