@@ -105,8 +105,10 @@ export interface PipeOptions {
    */
   maxMessageSize?: number
   /**
-   * Milliseconds to go on delivering, and waiting for replies, at close; and delivering at exit. Default: until everything is
-   * delivered and answered.
+   * Milliseconds to go on delivering jobs and waiting for replies: from `close()` on; and at exit, when nothing else keeps the process, of
+   * jobs from then on, of requests from the last that was made or settled on (up to a half more, as it is looked now and then). What
+   * is left after it is given up: requests reject with `ERR_ZEROPIPE_CLOSED`, and a process warning (`ZEROPIPE_GAVE_UP`) counts both. Default:
+   * until everything is delivered and answered.
    */
   linger?: number
   /**
@@ -292,7 +294,7 @@ export interface Pipe {
    * `maxAttempts`.
    *
    * A request that nobody waits for any more is not sent to a worker; one that has begun is not stopped. One that is open keeps
-   * the process alive, whatever `linger` says: choose a `timeout`. Its bytes are taken at once while the end is open and has room; else
+   * the process alive, as a job does that is not delivered: `linger` bounds both. Its bytes are taken at once while the end is open and has room; else
    * don't change them before it has settled.
    *
    * On the wire it is the message of a DEALER with an envelope of two frames (RFC 28, section "REQ": an address, by which

@@ -88,8 +88,13 @@ function codeOf (thrown) {
 
 const count = jobs => `${jobs} ${jobs === 1 ? 'job' : 'jobs'}`
 
-/** What is said of accepted jobs that were given up. */
-const gaveUp = (jobs, where) => `gave up ${jobs} accepted ${jobs === 1 ? 'job' : 'jobs'} that no worker took (${where})`
+/** What is said of accepted jobs, and of open requests, that were given up. */
+function gaveUp (jobs, where, requests = 0) {
+  const parts = []
+  if (jobs > 0) parts.push(`${jobs} accepted ${jobs === 1 ? 'job' : 'jobs'} that no worker took`)
+  if (requests > 0) parts.push(`${requests} open ${requests === 1 ? 'request' : 'requests'} that nobody answered`)
+  return `gave up ${parts.join(' and ')} (${where})`
+}
 
 /** A process warning of ours. */
 function warn (code, text) {

@@ -56,8 +56,11 @@ class PushEnd {
   /** Gives what it is given. If nobody waited `before`, somebody does now: the process stays, and the line is served when it can be. */
   began (before, joined) {
     if (before > 0) return joined
-    this.session.hold()
-    this.waiting.emptied().then(() => this.session.release())
+    // Requests do so themselves.
+    if (this.name === 'push') {
+      this.session.hold()
+      this.waiting.emptied().then(() => this.session.release())
+    }
     if (this.isOpen) this.waiting.serve()
     else this.session.open(this.name).catch(() => {}) // all that wait are refused with the reason
     return joined
@@ -101,7 +104,7 @@ class PushEnd {
 
   takeOrAwait (entry, isForced) {
     if (entry.take(this.packer, isForced)) return true
-    this.unlockTimer ??= setTimeout(() => this.unlock(), LOCKED)
+    if (this.unlockTimer === undefined) this.unlockLater()
     this.packer.flush()
     this.native.awaitRoom()
     // Jobs may have left between the two: then nobody would wake us.
@@ -117,7 +120,13 @@ class PushEnd {
     if (this.waiting.length === 0 || !this.isOpen) return
     const progress = this.native.ownProgress()
     if (progress !== null && progress === before) this.waiting.force()
-    this.unlockTimer = setTimeout(() => this.unlock(progress ?? undefined), LOCKED)
+    this.unlockLater(progress ?? undefined)
+  }
+
+  unlockLater (before) {
+    this.unlockTimer = setTimeout(() => this.unlock(before), LOCKED)
+    // Whoever waits keeps the process by himself. Some test environments have timers that are no objects.
+    this.unlockTimer.unref?.()
   }
 }
 

@@ -6,7 +6,7 @@
 const { randomFillSync } = require('node:crypto')
 const { onAbort } = require('./abort.js')
 const { code, makeError } = require('./errors.js')
-const { patienceWithRequests } = require('./exit.js')
+const { patienceWithRequests, startLapse } = require('./exit.js')
 const { checkJob } = require('./packer.js')
 const { PushEnd } = require('./push_end.js')
 const { Slicer } = require('./slicer.js')
@@ -38,15 +38,15 @@ class Requests {
     this.abandoned = []
     this.secrets = new Uint32Array(1024)
     this.secretsLeft = 0
-    /** How many are open, and whether they keep the process alive. */
+    /** How many are open, and how often one was made or settled, ever. */
     this.count = 0
+    this.changes = 0
+    /** Whether those that are open keep the process alive: until none was made or settled for `linger` milliseconds. */
     this.isHeld = false
     this.patience = undefined
+    this.lapse = undefined
     this.tick = () => {
-      if (this.count > 0 || !this.isHeld) return
-      this.isHeld = false
-      clearTimeout(this.patience)
-      this.session.release()
+      if (this.count === 0 && this.isHeld) this.release()
     }
   }
 
@@ -62,8 +62,14 @@ class Requests {
     return new Promise((resolve, reject) => {
       const request = { resolve, reject, secret, entry: null, timer: undefined, forget: undefined }
       this.slots[number] = request
-      if (this.count++ === 0 && !this.isHeld) this.hold()
-      if (timeout !== undefined) request.timer = setTimeout(() => this.abandon(number, secret, timedOut(timeout)), timeout)
+      this.count++
+      this.changes++
+      if (!this.isHeld) this.hold()
+      if (timeout !== undefined) {
+        request.timer = setTimeout(() => this.abandon(number, secret, timedOut(timeout)), timeout)
+        // It is the request that keeps the process, for as long as it may. Some test environments have timers that are no objects.
+        request.timer.unref?.()
+      }
       if (signal !== undefined) request.forget = onAbort(signal, reason => this.abandon(number, secret, reason))
       if (checked === undefined) return
       // Once it is taken, its bytes are ours.
@@ -131,14 +137,24 @@ class Requests {
     clearTimeout(request.timer)
     request.forget?.()
     // Not at once: whoever goes on with a reply may ask again.
+    this.changes++
     if (--this.count === 0) atEndOfTick(this.tick)
+    else if (!this.isHeld) this.hold()
     return request
   }
 
   hold () {
     this.isHeld = true
     this.patience = patienceWithRequests(this.session)
+    this.lapse = startLapse(this.session, this)
     this.session.hold()
+  }
+
+  release () {
+    this.isHeld = false
+    clearTimeout(this.patience)
+    clearInterval(this.lapse)
+    this.session.release()
   }
 
   /** The pipe is closed. */

@@ -264,10 +264,11 @@ class Session {
     // What has come before counts, though this mail was read with the bit of another, and their bits are yet to be looked at.
     this.requests?.serve()
     this.requests?.serveFailures()
+    const open = this.requests?.count ?? 0
     const left = dropped + this.end()
     // Whoever asked for it says so.
     if (this.closing === null) return
-    if (givenUp > 0) warn('ZEROPIPE_GAVE_UP', gaveUp(givenUp, this.options.address))
+    if (givenUp + open > 0) warn('ZEROPIPE_GAVE_UP', gaveUp(givenUp, this.options.address, open))
     if (left > 0) {
       warn('ZEROPIPE_GAVE_UP', `dropped ${count(left)} that had arrived and that nobody began with (${this.options.address})`)
     }
