@@ -363,8 +363,8 @@ export interface Pipe {
  * binds it and pull connects to it, or else reply binds it and request connects to it (a wildcard host is localhost to the
  * connecting side). Every end can bind or connect, to many addresses at once.
  *
- * Wrong options are an error of each later call: `ERR_ZEROPIPE_INVALID_ENDPOINT` or `ERR_ZEROPIPE_INVALID_OPTION`. An end, or its `bind`
- * or `connect`, that is there and `undefined` is wrong, as from a variable that is not set; other options may be `undefined`.
+ * Wrong options are an error of each later call: `ERR_ZEROPIPE_INVALID_ENDPOINT` or `ERR_ZEROPIPE_INVALID_OPTION`. An end that is there
+ * and `undefined` is wrong, as one from a variable that is not set; other options may be `undefined`.
  *
  * @example
  * const jobs = pipe('tcp://*:7777')

@@ -123,7 +123,7 @@ test('what is no options of a pipe is refused, and none of it listens on the def
     [new URL('tcp://127.0.0.1:1'), 'a URL', 'url.href'], [new Map(), 'a Map'], [Promise.resolve('tcp://127.0.0.1:1'), 'await it'], [new Date(), 'a Date'],
     [7777, "'tcp://127.0.0.1:7777'"], [['tcp://127.0.0.1:1'], '{ push: { bind: […] } }'], [null, 'null'], [() => {}, 'a function'], [signal, 'an AbortSignal'],
     [{ push: undefined }, 'push', 'undefined', 'leave it out'], [{ pull: inprocPlace(), push: undefined }, 'push', 'undefined'],
-    [{ push: { bind: undefined } }, 'push.bind', 'undefined'], [{ reply: { connect: undefined, bind: inprocPlace() } }, 'reply.connect', 'undefined'],
+    [{ push: { bind: undefined } }, 'push.bind', 'undefined'], [{ reply: { connect: undefined } }, 'reply.connect', 'undefined'], [{ pull: { bind: undefined, connect: undefined } }, 'pull.bind', 'undefined'],
     [{ push: new URL('tcp://127.0.0.1:1') }, 'push', 'url.href'], [{ push: Promise.resolve('x') }, 'push', 'await it'], [{ push: 7777 }, "'tcp://127.0.0.1:7777'"],
     [{ push: ['tcp://127.0.0.1:1'] }, '{ bind: […] }'], [{ push: new Map() }, 'a Map'], [{ push: inprocPlace(), highWaterMark: new Map() }, 'highWaterMark', 'a Map'],
     [{ push: inprocPlace(), heartbeat: 5000 }, 'heartbeat', '5000'], [{ push: inprocPlace(), heartbeat: { intervall: 1 } }, 'did you mean interval?'],
@@ -136,6 +136,13 @@ test('what is no options of a pipe is refused, and none of it listens on the def
     }
     assertUntouched(pipe)
   }
+})
+
+test('where one end binds may be undefined beside where it connects', limit, async t => {
+  const place = inprocPlace()
+  const pipe = open(t, { push: { bind: place, connect: undefined }, pull: { connect: place, bind: undefined } })
+  await pipe.push('job')
+  assert.equal(String((await pipe.pull().next()).value), 'job')
 })
 
 test('an address that is a URL, or a Promise, says how to give it', limit, async () => {

@@ -101,8 +101,11 @@ function present (name, value) {
 function sites (name, value, binds) {
   if (typeof value === 'string') return binds ? { bind: endpoints(value, false), connect: [] } : { bind: [], connect: endpoints(value, true) }
   const found = { bind: [], connect: [] }
-  for (const [way, addresses] of Object.entries(read(value, ['bind', 'connect'], `pipe({ ${name} })`))) {
-    found[way] = endpoints(present(`${name}.${way}`, addresses), way === 'connect')
+  const given = read(value, ['bind', 'connect'], `pipe({ ${name} })`)
+  // One of them may be undefined beside the other.
+  for (const [way, addresses] of Object.entries(given)) {
+    if (addresses !== undefined) found[way] = endpoints(addresses, way === 'connect')
+    else if ((given.bind ?? given.connect) === undefined) present(`${name}.${way}`, undefined)
   }
   if (found.bind.length + found.connect.length === 0) throw invalid(name, {}, 'an address, or an object with bind or connect')
   return found
