@@ -37,7 +37,10 @@ const shared = (options, wake) => NativePipe.shared(options, wake, hasLibuv)
  */
 function makePipe (readOptions, makeNative) {
   const events = new EventEmitter()
-  /** Listeners run in the context in which the pipe was made, as those of a server of Node do; not in that of whoever happened to use it first. */
+  /**
+   * Listeners run in the context in which the pipe was made, as those of a server of Node do; not
+   * in that of whoever happened to use it first.
+   */
   const origin = new AsyncResource('zeropipe:pipe')
   const emit = (name, event) => origin.runInAsyncScope(events.emit, events, name, event)
   const isShared = makeNative === shared

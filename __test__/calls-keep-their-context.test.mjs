@@ -1,5 +1,6 @@
-// AsyncLocalStorage and async resources: handlers run in the context of whoever called pull or reply, listeners in that in which the pipe was
-// made, and loops and promises keep that of whoever awaits.
+// AsyncLocalStorage and async resources: handlers run in the context of whoever called pull or
+// reply, listeners in that in which the pipe was made, and loops and promises keep that of whoever
+// awaits.
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage, createHook, executionAsyncId, triggerAsyncId } from 'node:async_hooks'
 import { test } from 'node:test'

@@ -1,5 +1,6 @@
-// Values that users hand over as jobs, of whatever realm and in whatever state their memory is: their bytes arrive, or they are refused by a
-// code of ours. Nothing throws, and nothing else is harmed by them.
+// Values that users hand over as jobs, of whatever realm and in whatever state their memory is:
+// their bytes arrive, or they are refused by a code of ours. Nothing throws, and nothing else is
+// harmed by them.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runInNewContext } from 'node:vm'

@@ -1,5 +1,5 @@
-// One rule for jobs and for requests: at close, and when nothing else keeps the process, what is left is waited for as long as `linger` says, and
-// what is given up is counted in one warning.
+// One rule for jobs and for requests: at close, and when nothing else keeps the process, what is
+// left is waited for as long as `linger` says, and what is given up is counted in one warning.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
@@ -13,7 +13,10 @@ import { ignoresTopLevelAwait } from './helpers/runtime.mjs'
 
 const limit = { timeout: 60_000 }
 
-/** A program that asks through a pipe with those options, and says what becomes of each request, and when. */
+/**
+ * A program that asks through a pipe with those options, and says what becomes of each request, and
+ * when.
+ */
 function asker (t, options, text) {
   return program(t, `
     import { pipe } from 'zeropipe'

@@ -1,4 +1,5 @@
-// Pushes that nobody awaits, by the hundred thousand: before the end is open, and while the queue is full.
+// Pushes that nobody awaits, by the hundred thousand: before the end is open, and while the queue
+// is full.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:net'

@@ -1,4 +1,5 @@
-// Whatever a handler throws: the requester's rejection, the event `dead` and the warning say what it says, and nothing becomes "[object Object]".
+// Whatever a handler throws: the requester's rejection, the event `dead` and the warning say what
+// it says, and nothing becomes "[object Object]".
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runInNewContext } from 'node:vm'

@@ -26,7 +26,9 @@ function throwIfAborted (signal) {
 /** By signal. */
 const sets = new WeakMap()
 
-/** Has `waiter.aborted(reason)` called when the signal aborts, unless `unlisten` is called before. */
+/**
+ * Has `waiter.aborted(reason)` called when the signal aborts, unless `unlisten` is called before.
+ */
 function listen (signal, waiter) {
   let set = sets.get(signal)
   if (set === undefined) {
@@ -49,7 +51,10 @@ function tellAll ({ target: signal }) {
   for (const waiter of all) waiter.aborted(reasonOf(signal))
 }
 
-/** Calls `callback` when the signal aborts, if there is one, unless the function that this returns is called before. */
+/**
+ * Calls `callback` when the signal aborts, if there is one, unless the function that this returns
+ * is called before.
+ */
 function onAbort (signal, callback) {
   if (signal === undefined) return () => {}
   const waiter = { aborted: callback }

@@ -44,7 +44,10 @@ const MOST = 10
 
 const UNTOLD = 'no reason that can be told'
 
-/** What is said of anything that was thrown, which may be anything: what it says itself, if that can be told. */
+/**
+ * What is said of anything that was thrown, which may be anything: what it says itself, if that can
+ * be told.
+ */
 function messageOf (thrown, depth = DEPTH) {
   try {
     return said(thrown, depth)

@@ -1,7 +1,8 @@
 'use strict'
 
-// What happens to jobs and requests when the process ends: accepted jobs keep it alive until they are delivered, open requests until they
-// are answered, both until `linger` is over; what is given up is said. Nothing of this costs anything before the end.
+// What happens to jobs and requests when the process ends: accepted jobs keep it alive until they
+// are delivered, open requests until they are answered, both until `linger` is over; what is given
+// up is said. Nothing of this costs anything before the end.
 
 const { writeSync } = require('node:fs')
 const { count, gaveUp, warn } = require('./errors.js')
@@ -59,8 +60,8 @@ async function linger (session) {
 }
 
 /**
- * Has open requests keep the process no more once none was made or settled for the time of a linger, to within a `LOOKS`th of it. A timer, to
- * be cleared; by itself it keeps no process.
+ * Has open requests keep the process no more once none was made or settled for the time of a
+ * linger, to within a `LOOKS`th of it. A timer, to be cleared; by itself it keeps no process.
  */
 function startLapse ({ options: { linger } }, requests) {
   if (linger >= 2 ** 31) return undefined

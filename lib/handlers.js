@@ -54,8 +54,8 @@ class Handlers {
     }
     this.forgetSignal = onAbort(signal, () => this.end())
     /**
-     * The context of who has called pull or reply, in which handlers run, each in a resource of its own: what they find in an
-     * AsyncLocalStorage is what is there now.
+     * The context of who has called pull or reply, in which handlers run, each in a resource of its
+     * own: what they find in an AsyncLocalStorage is what is there now.
      */
     this.type = `zeropipe:${side}`
     this.context = new AsyncResource(this.type, MANUAL)

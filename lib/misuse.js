@@ -1,6 +1,7 @@
 'use strict'
 
-// What is said of values that are something else than was expected, and what was probably meant by them.
+// What is said of values that are something else than was expected, and what was probably meant by
+// them.
 
 const { isPromise, isProxy } = require('node:util/types')
 const { inspect } = require('node:util')
@@ -41,7 +42,10 @@ function describe (value) {
 const NUMBERS = { close: 'linger', pull: 'batch', 'pull(handler)': 'concurrency', ready: 'pullers', reply: 'concurrency', request: 'timeout' }
 const SENDS = ['push', 'request']
 
-/** What was probably meant by what was given in place of the options of `what`, which are the `known` ones. */
+/**
+ * What was probably meant by what was given in place of the options of `what`, which are the
+ * `known` ones.
+ */
 function adviceOnOptions (value, what, known) {
   const name = typeof value === 'object' && value !== null ? className(value) : ''
   if (name === 'AbortSignal') return known.includes('signal') ? 'write { signal }' : `${what} takes no signal`
@@ -92,14 +96,20 @@ function byNearness (name, known) {
   return [...known].sort((a, b) => distances.get(a) - distances.get(b))
 }
 
-/** What follows a name that there isn't: "did you mean …?" if one is near, and all there are, the nearest first. */
+/**
+ * What follows a name that there isn't: "did you mean …?" if one is near, and all there are, the
+ * nearest first.
+ */
 function suggest (name, known) {
   const sorted = byNearness(name, known)
   const isNear = distance(name.toLowerCase(), sorted[0].toLowerCase()) <= Math.max(2, sorted[0].length / 3)
   return `${isNear ? `: did you mean ${sorted[0]}?` : ''} (there are: ${sorted.join(', ')})`
 }
 
-/** How many letters must be put in, taken out, exchanged or swapped with the next to make one name of the other. */
+/**
+ * How many letters must be put in, taken out, exchanged or swapped with the next to make one name
+ * of the other.
+ */
 function distance (one, other) {
   // Longer names are near to none.
   const from = one.slice(0, 64)

@@ -35,8 +35,8 @@ function invalid (name, value, wanted) {
 }
 
 /**
- * An object literal, or what is as good as one, of whatever realm: nothing stands between it and the end of its prototype chain
- * but the prototype of all objects. A module's namespace is one too.
+ * An object literal, or what is as good as one, of whatever realm: nothing stands between it and
+ * the end of its prototype chain but the prototype of all objects. A module's namespace is one too.
  */
 function isPlain (value) {
   if (value === null || typeof value !== 'object') return false
@@ -46,7 +46,10 @@ function isPlain (value) {
   return tag === undefined || tag === 'Module'
 }
 
-/** The options of `what`, each read once: a plain object with no other keys than `known`, or nothing. */
+/**
+ * The options of `what`, each read once: a plain object with no other keys than `known`, or
+ * nothing.
+ */
 function read (value, known, what) {
   const found = Object.create(null)
   if (value === undefined) return found
@@ -91,7 +94,10 @@ function endpoints (value, connects) {
   return (Array.isArray(value) ? Array.from(value) : [value]).map(one => endpoint(one, connects))
 }
 
-/** An address is there or not: one that is `undefined` is likely to be one that somebody forgot to set. */
+/**
+ * An address is there or not: one that is `undefined` is likely to be one that somebody forgot to
+ * set.
+ */
 function present (name, value) {
   if (value === undefined) throw makeError(code.INVALID_OPTION, `option ${name} is undefined: give it an address (is a variable not set?), or leave it out`)
   return value

@@ -31,8 +31,8 @@ const NEVER_IDLE = Uint32Array.of(BUSY)
 const ACCEPTED = Promise.resolve()
 
 /**
- * The bytes of a typed array, of whatever realm, that it really has: a class made from it may say otherwise. Throws if it is none,
- * as a proxy of one.
+ * The bytes of a typed array, of whatever realm, that it really has: a class made from it may say
+ * otherwise. Throws if it is none, as a proxy of one.
  */
 const lengthOf = Function.prototype.call.bind(getter(Uint8Array.prototype, 'byteLength'))
 
@@ -42,8 +42,9 @@ function getter (prototype, name) {
 }
 
 /**
- * The most bytes that a job can become if it is what almost every job is, one frame that needs no closer look: of a string one unit becomes
- * three at most. Else -1; so it is for an array without bytes, whose memory may be gone.
+ * The most bytes that a job can become if it is what almost every job is, one frame that needs no
+ * closer look: of a string one unit becomes three at most. Else -1; so it is for an array without
+ * bytes, whose memory may be gone.
  */
 function mostBytes (job) {
   if (typeof job === 'string') return 3 * job.length
@@ -133,8 +134,8 @@ class Packer {
   }
 
   /**
-   * Takes those jobs of a waiting batch (`lib/waiting_line.js`) for which there is room; or one, if room is not to matter. Whether
-   * none of them is left.
+   * Takes those jobs of a waiting batch (`lib/waiting_line.js`) for which there is room; or one, if
+   * room is not to matter. Whether none of them is left.
    */
   putBatch (batch, isForced) {
     do {
@@ -321,7 +322,10 @@ function bytesOf (value) {
   }
 }
 
-/** What a job is made of, each part read once; what proxies and getters of users throw becomes an error of ours that says it. */
+/**
+ * What a job is made of, each part read once; what proxies and getters of users throw becomes an
+ * error of ours that says it.
+ */
 function partsOf (job, most) {
   try {
     if (!Array.isArray(job)) return [job]
@@ -352,7 +356,10 @@ function countBytes (frames) {
   return bytes
 }
 
-/** Checks a job: its frames, those of an envelope before them, their bytes, and what they count. Throws an error with its code. */
+/**
+ * Checks a job: its frames, those of an envelope before them, their bytes, and what they count.
+ * Throws an error with its code.
+ */
 function checkJob (job, maxMessageSize, envelope = NO_FRAMES) {
   const frames = toFrames(job, envelope)
   const bytes = countBytes(frames)

@@ -48,12 +48,17 @@ class PushEnd {
     return this.began(length, signal === undefined ? this.packChecked(checked) : this.waiting.join(checked, signal).accepted)
   }
 
-  /** Takes a checked job now, or when there is room: then its entry in the line of those who wait. */
+  /**
+   * Takes a checked job now, or when there is room: then its entry in the line of those who wait.
+   */
   enqueue (job) {
     return this.isReady() && this.packer.put(job) ? null : this.began(this.waiting.length, this.waiting.join(job))
   }
 
-  /** Gives what it is given. If nobody waited `before`, somebody does now: the process stays, and the line is served when it can be. */
+  /**
+   * Gives what it is given. If nobody waited `before`, somebody does now: the process stays, and
+   * the line is served when it can be.
+   */
   began (before, joined) {
     if (before > 0) return joined
     // Requests do so themselves.
@@ -125,7 +130,8 @@ class PushEnd {
 
   unlockLater (before) {
     this.unlockTimer = setTimeout(() => this.unlock(before), LOCKED)
-    // Whoever waits keeps the process by himself. Some test environments have timers that are no objects.
+    // Whoever waits keeps the process by himself. Some test environments have timers that are no
+    // objects.
     this.unlockTimer.unref?.()
   }
 }

@@ -41,7 +41,10 @@ class Requests {
     /** How many are open, and how often one was made or settled, ever. */
     this.count = 0
     this.changes = 0
-    /** Whether those that are open keep the process alive: until none was made or settled for `linger` milliseconds. */
+    /**
+     * Whether those that are open keep the process alive: until none was made or settled for
+     * `linger` milliseconds.
+     */
     this.isHeld = false
     this.patience = undefined
     this.lapse = undefined
@@ -67,7 +70,8 @@ class Requests {
       if (!this.isHeld) this.hold()
       if (timeout !== undefined) {
         request.timer = setTimeout(() => this.abandon(number, secret, timedOut(timeout)), timeout)
-        // It is the request that keeps the process, for as long as it may. Some test environments have timers that are no objects.
+        // It is the request that keeps the process, for as long as it may. Some test environments
+        // have timers that are no objects.
         request.timer.unref?.()
       }
       if (signal !== undefined) request.forget = onAbort(signal, reason => this.abandon(number, secret, reason))

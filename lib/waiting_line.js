@@ -1,7 +1,8 @@
 'use strict'
 
-// Pushes and requests that wait, for room or for the end to open, in the order in which they were made. Small jobs that nobody can
-// abort are packed at once, many to a slab and to a promise, so that one of them costs little more than its bytes.
+// Pushes and requests that wait, for room or for the end to open, in the order in which they were
+// made. Small jobs that nobody can abort are packed at once, many to a slab and to a promise, so
+// that one of them costs little more than its bytes.
 
 const { listen, unlisten } = require('./abort.js')
 const { checkAgain, lengthOf } = require('./packer.js')
@@ -12,15 +13,21 @@ const LEAST = 4 * 1024
 const MOST = 64 * 1024
 /** In a slab there is room for one frame for so many bytes. */
 const FRAME = MOST / FRAMES
-/** Larger jobs stay where they are until they are taken: a copy would cost more memory than it saves. */
+/**
+ * Larger jobs stay where they are until they are taken: a copy would cost more memory than it
+ * saves.
+ */
 const SMALL = LEAST
 /**
- * Jobs that share a promise are accepted together for whoever looks: when the last of them is. So they are no more than this part
- * of those who wait, and of the high-water mark.
+ * Jobs that share a promise are accepted together for whoever looks: when the last of them is. So
+ * they are no more than this part of those who wait, and of the high-water mark.
  */
 const PART = 1 / 64
 
-/** Memory for packed jobs, in the shape of `src/batch.rs`: their bytes, and the ends of their frames. */
+/**
+ * Memory for packed jobs, in the shape of `src/batch.rs`: their bytes, and the ends of their
+ * frames.
+ */
 class Slab {
   constructor (size) {
     this.bytes = Buffer.allocUnsafeSlow(size)
@@ -137,14 +144,17 @@ class Marker extends Entry {
 
 class WaitingLine {
   /**
-   * `take(entry, isForced)` has an entry taken if there is room, else it sees to it that `serve` is called when there may be. The
-   * other two are the high-water mark.
+   * `take(entry, isForced)` has an entry taken if there is room, else it sees to it that `serve` is
+   * called when there may be. The other two are the high-water mark.
    */
   constructor (take, { maxWaitingJobs, maxWaitingBytes }) {
     this.take = take
     this.mostJobs = maxWaitingJobs * PART
     this.mostCost = maxWaitingBytes * PART
-    /** Those before `first` are taken, and those that were removed are null; so many left the array before. */
+    /**
+     * Those before `first` are taken, and those that were removed are null; so many left the array
+     * before.
+     */
     this.entries = []
     this.first = 0
     this.passed = 0
@@ -159,8 +169,8 @@ class WaitingLine {
   }
 
   /**
-   * A small job waits in a batch: checked frames, the most bytes that they can come to, and the most that they count. The promise
-   * is that of the batch.
+   * A small job waits in a batch: checked frames, the most bytes that they can come to, and the
+   * most that they count. The promise is that of the batch.
    */
   pack (frames, bytes, cost) {
     const batch = this.batchFor(bytes, frames.length)
@@ -181,7 +191,10 @@ class WaitingLine {
     return this.add(new WaitingJob(job, this, signal))
   }
 
-  /** Calls `reached` when all that wait now are taken, and resolves; rejects with why they never will be. */
+  /**
+   * Calls `reached` when all that wait now are taken, and resolves; rejects with why they never
+   * will be.
+   */
   mark (reached) {
     return this.add(new Marker(reached)).accepted
   }
@@ -235,7 +248,9 @@ class WaitingLine {
     this.takeFirst(true)
   }
 
-  /** Takes the first entry, or as many of its jobs as there is room for; whether that was all of it. */
+  /**
+   * Takes the first entry, or as many of its jobs as there is room for; whether that was all of it.
+   */
   takeFirst (isForced) {
     const entry = this.front()
     if (entry === undefined) return false

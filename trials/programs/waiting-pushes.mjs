@@ -1,5 +1,5 @@
-// Pushes many jobs in one tick and tells what that cost: the time until all are accepted (of those to a full queue: until all wait), and
-// how far the memory rose at its peak.
+// Pushes many jobs in one tick and tells what that cost: the time until all are accepted (of those
+// to a full queue: until all wait), and how far the memory rose at its peak.
 import { pipe } from '../../index.js'
 
 const [way, kind, count] = process.argv.slice(2)
