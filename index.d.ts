@@ -13,7 +13,11 @@
  * @packageDocumentation
  */
 
-/** What one frame is made from: text (as UTF-8), a number (as its decimal text), bytes of any kind, or `null` (an empty frame). */
+/**
+ * What one frame is made from: text (as UTF-8), a number (as its decimal text), bytes of any kind
+ * and of any realm, or `null` (an empty frame). Bytes whose memory is gone (detached, or out of its
+ * bounds) are refused with `ERR_ZEROPIPE_INVALID_JOB`.
+ */
 export type MessageLike = string | number | ArrayBufferView | ArrayBuffer | SharedArrayBuffer | null
 
 /** A job as it arrives: all its frames, in order; never empty. */
@@ -71,9 +75,9 @@ export interface PullOptions {
 /** Where one end binds or connects: one address or several. At least one must be given. */
 export interface Sites {
   /** Addresses to listen on. Port `*` or `0` lets the system choose; `stats()` tells which. */
-  bind?: string | string[]
+  bind?: string | readonly string[]
   /** Addresses to dial, again and again, for as long as the pipe is open. */
-  connect?: string | string[]
+  connect?: string | readonly string[]
 }
 
 /** Options of a pipe of your own. */
@@ -102,8 +106,11 @@ export interface PipeOptions {
    */
   maxMessageSize?: number
   /**
-   * Milliseconds to go on delivering, and waiting for replies, at close; and delivering at exit. Default: until everything is
-   * delivered and answered.
+   * Milliseconds to go on delivering jobs and waiting for replies: from `close()` on; and at exit,
+   * when nothing else keeps the process, of jobs from then on, of requests from the last that was
+   * made or settled on (up to a quarter more, as it is looked four times). What is left after it is
+   * given up: requests reject with `ERR_ZEROPIPE_CLOSED`, and a process warning
+   * (`ZEROPIPE_GAVE_UP`) counts both. Default: until everything is delivered and answered.
    */
   linger?: number
   /**
@@ -190,7 +197,10 @@ export interface PipeStats {
 /** One of the ends of a pipe. */
 export type End = 'push' | 'pull' | 'request' | 'reply'
 
-/** The events of a pipe, by name. */
+/**
+ * The events of a pipe, by name. Listeners run in the async context in which the pipe was made, as
+ * those of a server of Node do.
+ */
 export interface PipeEvents {
   /** An end listens. */
   listening: [event: { end: End, address: string }]
@@ -214,12 +224,22 @@ export interface PipeEvents {
   dead: [event: { job: Message, id: string, attempt: number, error: unknown }]
 }
 
-/** Members of a pipe. Each can be taken off it and called by itself. Errors reject; nothing throws. */
+/**
+ * Members of a pipe. Each can be taken off it and called by itself. Errors reject; only `on`,
+ * `once` and `off` throw.
+ *
+ * Options are a plain object (of any realm, or without a prototype) with no other names than are
+ * given here, each read once. Anything else rejects with `ERR_ZEROPIPE_INVALID_OPTION`, whose text
+ * says what was probably meant.
+ */
 export interface Pipe {
   /**
-   * Hands over a job: one frame, or an array of up to 1,024 frames. Resolves when it is accepted, which is at once
-   * while the queue has room: a queue at its high-water mark makes `push` wait. A job for which there is no worker yet
-   * waits for one. Jobs are accepted in the order of the calls.
+   * Hands over a job: one frame, or an array of up to 1,024 frames. Resolves when it is accepted,
+   * which is at once while the queue has room: a queue at its high-water mark makes `push` wait. A
+   * job for which there is no worker yet waits for one. Jobs are accepted in the order of the
+   * calls. Of thousands that wait at a time, some that were pushed in a row resolve together, when
+   * the last of them is accepted: never more than a 64th of those that wait, or of the high-water
+   * mark.
    *
    * The first call opens the end. Rejects with `ERR_ZEROPIPE_INVALID_JOB`, `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`,
    * `ERR_ZEROPIPE_CLOSED`, with why the end can't be opened, or with `signal.reason`; the job is not sent then.
@@ -230,7 +250,7 @@ export interface Pipe {
    * await push('resize cat.jpg')
    * await push(['resize', imageBytes])
    */
-  push (job: MessageLike | MessageLike[], options?: { signal?: AbortSignal }): Promise<void>
+  push (job: MessageLike | readonly MessageLike[], options?: { signal?: AbortSignal }): Promise<void>
 
   /**
    * Jobs as they come, from all peers in turn (RFC 30, section "PULL"). The first step opens the end. Several loops
@@ -258,6 +278,10 @@ export interface Pipe {
    * dead (event `dead`). Resolves when the pipe is closed, rejects with `signal.reason` when that
    * is aborted, in both cases once the running handlers have settled.
    *
+   * Each call of the handler is an async resource of its own (`zeropipe:pull`, of `reply`
+   * `zeropipe:reply`) in the async context of the call of `pull`: an `AsyncLocalStorage` gives what
+   * it gives there.
+   *
    * @example
    * await pull(async ([url]) => { await fetch(url.toString()) }, { concurrency: 8 })
    */
@@ -267,8 +291,10 @@ export interface Pipe {
    * Asks: hands over a request, which is a job like those of `push`, and resolves with the frames of the reply. Many may be open at a
    * time; each reply comes to who has asked, whatever the order. The first call opens the end.
    *
-   * Where both ends are zeropipe, a request whose worker dies goes to another, at least once and at most `maxAttempts` times, and
-   * the error of a handler comes here, with its `message` and its `code` (`ERR_ZEROPIPE_JOB_FAILED` if that is no string). A REP or
+   * Where both ends are zeropipe, a request whose worker dies goes to another, at least once and at
+   * most `maxAttempts` times, and the error of a handler comes here, with its `message` and its
+   * `code` (`ERR_ZEROPIPE_JOB_FAILED` if that is no string). Of an AggregateError the message goes
+   * on with those of its errors; of a value without a message it is that value, as text. A REP or
    * ROUTER of another library can do neither: choose a `timeout`.
    *
    * Rejects with `ERR_ZEROPIPE_TIMEOUT` after `timeout` milliseconds (0 to 2^31 - 1; default: never), with `signal.reason`, with
@@ -278,8 +304,9 @@ export interface Pipe {
    * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`; give both ends the same limit: one over ours ends the connection, again and again until
    * `maxAttempts`.
    *
-   * A request that nobody waits for any more is not sent to a worker; one that has begun is not stopped. One that is open keeps
-   * the process alive, whatever `linger` says: choose a `timeout`. Its bytes are taken at once while the end is open and has room; else
+   * A request that nobody waits for any more is not sent to a worker; one that has begun is not
+   * stopped. One that is open keeps the process alive, as a job does that is not delivered:
+   * `linger` bounds both. Its bytes are taken at once while the end is open and has room; else
    * don't change them before it has settled.
    *
    * On the wire it is the message of a DEALER with an envelope of two frames (RFC 28, section "REQ": an address, by which
@@ -289,7 +316,7 @@ export interface Pipe {
    * @example
    * const [answer] = await request('2 + 3', { timeout: 5_000 })
    */
-  request (job: MessageLike | MessageLike[], options?: { signal?: AbortSignal, timeout?: number }): Promise<Message>
+  request (job: MessageLike | readonly MessageLike[], options?: { signal?: AbortSignal, timeout?: number }): Promise<Message>
 
   /**
    * Answers: calls `handler` for each request, at most `concurrency` (default 1) at a time, and sends what it returns, or resolves
@@ -306,7 +333,7 @@ export interface Pipe {
    * @example
    * await reply(async ([path]) => await readFile(path.toString()))
    */
-  reply (handler: (job: Message, info: JobInfo) => MessageLike | MessageLike[] | Promise<MessageLike | MessageLike[]>, options?: PullOptions & { concurrency?: number }): Promise<void>
+  reply (handler: (job: Message, info: JobInfo) => MessageLike | readonly MessageLike[] | Promise<MessageLike | readonly MessageLike[]>, options?: PullOptions & { concurrency?: number }): Promise<void>
 
   /**
    * Opens every end that the pipe has and resolves when each bind listens; asked for `pullers`, `pushers`, `repliers` or
@@ -329,7 +356,10 @@ export interface Pipe {
    */
   close (options?: { linger?: number }): Promise<void>
 
-  /** Calls `listener` at every such event. */
+  /**
+   * Calls `listener` at every such event. As `once` and `off`, throws `ERR_ZEROPIPE_INVALID_OPTION`
+   * if there is no event of that name.
+   */
   on<Name extends keyof PipeEvents> (name: Name, listener: (...event: PipeEvents[Name]) => void): this
   /** Calls `listener` at the next such event. */
   once<Name extends keyof PipeEvents> (name: Name, listener: (...event: PipeEvents[Name]) => void): this
@@ -348,7 +378,9 @@ export interface Pipe {
  * binds it and pull connects to it, or else reply binds it and request connects to it (a wildcard host is localhost to the
  * connecting side). Every end can bind or connect, to many addresses at once.
  *
- * Wrong options are an error of each later call: `ERR_ZEROPIPE_INVALID_ENDPOINT` or `ERR_ZEROPIPE_INVALID_OPTION`.
+ * Wrong options are an error of each later call: `ERR_ZEROPIPE_INVALID_ENDPOINT` or
+ * `ERR_ZEROPIPE_INVALID_OPTION`. An end that is there and `undefined` is wrong, as one from a
+ * variable that is not set; other options may be `undefined`.
  *
  * @example
  * const jobs = pipe('tcp://*:7777')

@@ -6,6 +6,7 @@
 // lib/requests.js -> lib/push_end.js; its reply: lib/repliers.js -> lib/packer.js.
 
 const { Promise, nextTick, process, unmocked } = require('./lib/runtime.js')
+const { AsyncResource } = unmocked('node:async_hooks') ?? require('node:async_hooks')
 const { EventEmitter } = unmocked('node:events') ?? require('node:events')
 
 let loaded = null
@@ -44,6 +45,9 @@ function load () {
   }
 }
 
+/** `PipeEvents` in index.d.ts. */
+const EVENTS = ['listening', 'join', 'leave', 'refused', 'dead']
+
 /** Bun and Deno name a version of libuv too, for the sake of those who ask, and have none that works. */
 const hasLibuv = process.versions.uv !== undefined && process.versions.bun === undefined && process.versions.deno === undefined
 
@@ -61,6 +65,12 @@ const shared = (options, wake) => parts().engine.NativePipe.shared(options, wake
  */
 const makePipe = (function makePipe (readOptions, makeNative) {
   const events = new EventEmitter()
+  /**
+   * Listeners run in the context in which the pipe was made, as those of a server of Node do; not
+   * in that of whoever happened to use it first.
+   */
+  const origin = new AsyncResource('zeropipe:pipe')
+  const emit = (name, event) => origin.runInAsyncScope(events.emit, events, name, event)
   const isShared = makeNative === shared
   let options
   let session = null
@@ -69,7 +79,7 @@ const makePipe = (function makePipe (readOptions, makeNative) {
     if (session === null || (isShared && session.isClosed)) {
       const { Session } = parts().session
       options ??= readOptions()
-      session = new Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : events.emit(name, event), job => push(job))
+      session = new Session(options, makeNative, (name, event) => name === 'dead' ? dead(event) : emit(name, event), job => push(job))
     }
     return session
   }
@@ -90,9 +100,14 @@ const makePipe = (function makePipe (readOptions, makeNative) {
     return pushSlowly(job, callOptions)
   }
 
-  async function pushSlowly (job, callOptions) {
-    const { signal } = parts().options.pushOptions(callOptions)
-    return await enterEnd('push').push(job, signal)
+  /** Not async: of many that wait, each would make promises of its own. */
+  function pushSlowly (job, callOptions) {
+    try {
+      const signal = callOptions === undefined ? undefined : parts().options.pushOptions(callOptions).signal
+      return enterEnd('push').push(job, signal)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   function pull (first, second) {
@@ -107,6 +122,7 @@ const makePipe = (function makePipe (readOptions, makeNative) {
     const enterPull = () => enterEnd('pull')
     try {
       const { batch, info, ...others } = parts().options.loopOptions(first)
+      if (second !== undefined) throw parts().options.notBehindOptions(second)
       if (batch !== undefined && info) throw invalidOption('options batch and info can\'t be combined')
       return new Loop(enterPull, batch !== undefined ? shapes.batch(batch) : info ? shapes.informed : shapes.job, others)
     } catch (error) {
@@ -115,7 +131,7 @@ const makePipe = (function makePipe (readOptions, makeNative) {
   }
 
   async function pullByHandler (handler, given) {
-    const callOptions = parts().options.handlerOptions('pull', given)
+    const callOptions = parts().options.handlerOptions('pull(handler)', given)
     const session = await enterToHandle('pull', callOptions)
     const { Handlers } = parts().handlers
     await new Handlers(session, 'pull', handler, callOptions, deadSoon).start()
@@ -130,22 +146,22 @@ const makePipe = (function makePipe (readOptions, makeNative) {
   }
 
   async function reply (handler, given) {
-    if (typeof handler !== 'function') throw invalidOption('reply needs a handler: a function that is given a request and returns the reply')
+    if (typeof handler !== 'function') throw parts().options.noHandler(handler, given)
     const callOptions = parts().options.handlerOptions('reply', given)
     const session = await enterToHandle('reply', callOptions)
     const { Repliers } = parts().repliers
-    await new Repliers(session, handler, callOptions, deadSoon, event => nextTick(() => events.emit('refused', event))).start()
+    await new Repliers(session, handler, callOptions, deadSoon, event => nextTick(emit, 'refused', event)).start()
   }
 
   async function enterToHandle (end, { signal }) {
-    signal?.throwIfAborted()
+    parts().abort.throwIfAborted(signal)
     const session = enterEnd(end)
     await parts().abort.aborting(session.open(end), signal)
     return session
   }
 
   function dead (event) {
-    if (events.emit('dead', event)) return
+    if (emit('dead', event)) return
     const { messageOf, warn } = parts().errors
     const why = messageOf(event.error)
     warn('ZEROPIPE_DEAD', `job ${event.id} is dead after ${event.attempt} ${event.attempt === 1 ? 'attempt' : 'attempts'}: ${why}`)
@@ -158,7 +174,7 @@ const makePipe = (function makePipe (readOptions, makeNative) {
 
   async function ready (given) {
     const { pullers, pushers, repliers, requesters, signal } = parts().options.readyOptions(given)
-    signal?.throwIfAborted()
+    parts().abort.throwIfAborted(signal)
     const session = enter()
     /** By the end that they connect to. */
     const wanted = { push: pullers, pull: pushers, request: repliers, reply: requesters }
@@ -216,9 +232,9 @@ const makePipe = (function makePipe (readOptions, makeNative) {
     drain,
     stats,
     close,
-    on: (name, listener) => { events.on(name, listener); return pipe },
-    once: (name, listener) => { events.once(name, listener); return pipe },
-    off: (name, listener) => { events.off(name, listener); return pipe }
+    on: (name, listener) => { checkListener(name, listener); events.on(name, listener); return pipe },
+    once: (name, listener) => { checkListener(name, listener); events.once(name, listener); return pipe },
+    off: (name, listener) => { checkListener(name, listener); events.off(name, listener); return pipe }
   }
   if (Symbol.asyncDispose !== undefined) pipe[Symbol.asyncDispose] = () => close()
   return pipe
@@ -227,6 +243,11 @@ const makePipe = (function makePipe (readOptions, makeNative) {
 /** What `pull` gives when there is no loop to give. */
 async function * failing (error) {
   throw error
+}
+
+/** Throws, as a listener of what never happens would wait for ever. */
+function checkListener (name, listener) {
+  if (!EVENTS.includes(name) || typeof listener !== 'function') throw parts().options.noListener(name, listener, EVENTS)
 }
 
 function invalidOption (text) {

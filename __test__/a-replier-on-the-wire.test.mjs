@@ -508,7 +508,7 @@ for (const [what, thrown, wanted] of [
   ['undefined', undefined, ['', 'undefined']],
   ['null', null, ['', 'null']],
   ['a symbol', Symbol('odd'), ['', 'Symbol(odd)']],
-  ['what can not be told', { toString () { throw new Error('never') } }, ['', 'no reason that can be told']],
+  ['an object whose text can not be told', { toString () { throw new Error('never') } }, ['', '{ toString: [Function: toString] }']],
   ['an error whose message can not be told', Object.defineProperty(new Error('x'), 'message', { get () { throw new Error('never') } }), ['', 'no reason that can be told']],
   ['a long message', new Error('é'.repeat(2000)), ['', 'é'.repeat(512)]],
   ['a message cut within a letter', new Error(`x${'é'.repeat(2000)}`), ['', `x${'é'.repeat(511)}`]],

@@ -284,7 +284,7 @@ for (const [what, thrown, code, message] of [
   ['undefined', undefined, FAILED, 'undefined'],
   ['null', null, FAILED, 'null'],
   ['a symbol', Symbol('odd'), FAILED, 'Symbol(odd)'],
-  ['an object', { code: 'E_IGNORED' }, FAILED, '[object Object]'],
+  ['an object', { code: 'E_OBJECT', why: 'odd' }, 'E_OBJECT', "{ code: 'E_OBJECT', why: 'odd' }"],
   ['an object that has no text', Object.create(null), FAILED, undefined],
   ['an error whose message throws', weird, FAILED, undefined],
   ['an error whose code throws', Object.defineProperty(new Error('yes'), 'code', { get () { throw new Error() } }), FAILED, undefined],

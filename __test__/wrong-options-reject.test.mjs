@@ -178,7 +178,7 @@ test('a loop with wrong options can be left like any other', limit, async t => {
 
 test('options that are given as undefined are as if not given', limit, async t => {
   const pipe = open(t, {
-    push: inprocPlace(), pull: undefined, highWaterMark: undefined, maxMessageSize: undefined, linger: undefined, maxAttempts: undefined,
+    push: inprocPlace(), highWaterMark: undefined, maxMessageSize: undefined, linger: undefined, maxAttempts: undefined,
     heartbeat: { interval: undefined, timeout: undefined }, identity: undefined
   })
   await pipe.push('job', undefined)

@@ -5,30 +5,63 @@
 
 const { Promise, Set, WeakMap } = require('./runtime.js')
 
-const callbacks = new WeakMap()
-
-/** Calls `callback` when the signal aborts, unless the function that this returns is called before. */
-function onAbort (signal, callback) {
-  if (signal === undefined) return () => {}
-  let set = callbacks.get(signal)
-  if (set === undefined) {
-    set = new Set()
-    callbacks.set(signal, set)
-  }
-  if (set.size === 0) signal.addEventListener('abort', tellAll, { once: true })
-  // In a box, so that the same function may be given twice.
-  const own = { callback }
-  set.add(own)
-  return () => {
-    if (set.delete(own) && set.size === 0) signal.removeEventListener('abort', tellAll)
+/** Whether a value is an AbortSignal that can be read, of any realm: test environments bring their own. */
+function isSignal (value) {
+  try {
+    return Object.prototype.toString.call(value) === '[object AbortSignal]' &&
+      typeof value.aborted === 'boolean' && typeof value.addEventListener === 'function'
+  } catch {
+    return false
   }
 }
 
+/** What a call rejects with whose signal has aborted. Some realms give no reason. */
+function reasonOf (signal) {
+  return signal.reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : signal.reason
+}
+
+/** Not the signal's own, which some realms lack. */
+function throwIfAborted (signal) {
+  if (signal?.aborted) throw reasonOf(signal)
+}
+
+/** By signal. */
+const sets = new WeakMap()
+
+/**
+ * Has `waiter.aborted(reason)` called when the signal aborts, unless `unlisten` is called before.
+ */
+function listen (signal, waiter) {
+  let set = sets.get(signal)
+  if (set === undefined) {
+    set = new Set()
+    sets.set(signal, set)
+  }
+  if (set.size === 0) signal.addEventListener('abort', tellAll, { once: true })
+  set.add(waiter)
+}
+
+function unlisten (signal, waiter) {
+  const set = sets.get(signal)
+  if (set.delete(waiter) && set.size === 0) signal.removeEventListener('abort', tellAll)
+}
+
 function tellAll ({ target: signal }) {
-  const set = callbacks.get(signal)
+  const set = sets.get(signal)
   const all = [...set]
   set.clear()
-  for (const { callback } of all) callback(signal.reason)
+  for (const waiter of all) waiter.aborted(reasonOf(signal))
+}
+
+/**
+ * Calls `callback` when the signal aborts, if there is one, unless the function that this returns
+ * is called before.
+ */
+function onAbort (signal, callback) {
+  if (signal === undefined) return () => {}
+  const waiter = { aborted: callback }
+  listen(signal, waiter)
+  return () => unlisten(signal, waiter)
 }
 
 /** Settles like `promise`, but rejects with the signal's reason as soon as it aborts. */
@@ -40,4 +73,4 @@ function aborting (promise, signal) {
   })
 }
 
-module.exports = { onAbort, aborting }
+module.exports = { aborting, isSignal, listen, onAbort, reasonOf, throwIfAborted, unlisten }

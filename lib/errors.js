@@ -3,6 +3,7 @@
 const { process, unmocked } = require('./runtime.js')
 const { isNativeError } = unmocked('node:util/types') ?? require('node:util/types')
 const { hint } = require('./engine.js')
+const { show } = require('./misuse.js')
 
 /** The codes of ours that are given here; the engine has more (`src/error.rs`). */
 const code = Object.freeze({
@@ -31,19 +32,52 @@ function fromEngine ({ code, text }) {
 /** Of any realm, as test runners have some. */
 const isError = thrown => thrown instanceof Error || isNativeError(thrown)
 
-/** What is said of anything that was thrown, which may be anything. */
-function messageOf (thrown) {
+/** So deep errors are looked for in errors, and so many of each. */
+const DEPTH = 3
+const MOST = 10
+
+const UNTOLD = 'no reason that can be told'
+
+/**
+ * What is said of anything that was thrown, which may be anything: what it says itself, if that can
+ * be told.
+ */
+function messageOf (thrown, depth = DEPTH) {
   try {
-    return String(isError(thrown) ? thrown.message : thrown)
+    return said(thrown, depth)
   } catch {
-    return 'no reason that can be told'
+    return isNativeError(thrown) ? UNTOLD : show(thrown, UNTOLD)
   }
+}
+
+function said (thrown, depth) {
+  if (typeof thrown === 'string') return thrown
+  if (thrown === null || (typeof thrown !== 'object' && typeof thrown !== 'function')) return String(thrown)
+  const own = ownWords(thrown)
+  const others = depth > 0 ? partsOf(thrown).slice(0, MOST).map(part => messageOf(part, depth - 1)) : []
+  if (others.length > 0) return `${own === '' ? '' : `${own}: `}${others.join('; ')}`
+  return own
+}
+
+/** Its message; or its text, if it has one of its own; or what it looks like. */
+function ownWords (thrown) {
+  const { message } = thrown
+  if (typeof message === 'string' && (message !== '' || isError(thrown))) return message
+  if (isError(thrown) && message !== undefined) return typeof message === 'object' ? show(message) : String(message)
+  const text = typeof thrown.toString === 'function' ? String(thrown) : ''
+  return text === '' || /^\[object .*\]$/.test(text) ? show(thrown) : text
+}
+
+/** The errors that an AggregateError or a SuppressedError is made of. */
+function partsOf (thrown) {
+  if (Array.isArray(thrown.errors)) return thrown.errors
+  return isError(thrown) && 'suppressed' in thrown ? [thrown.error, thrown.suppressed] : []
 }
 
 /** The code of what was thrown, if it has one that is a string. */
 function codeOf (thrown) {
   try {
-    return isError(thrown) && typeof thrown.code === 'string' ? thrown.code : ''
+    return typeof thrown?.code === 'string' ? thrown.code : ''
   } catch {
     return ''
   }
@@ -51,8 +85,13 @@ function codeOf (thrown) {
 
 const count = jobs => `${jobs} ${jobs === 1 ? 'job' : 'jobs'}`
 
-/** What is said of accepted jobs that were given up. */
-const gaveUp = (jobs, where) => `gave up ${jobs} accepted ${jobs === 1 ? 'job' : 'jobs'} that no worker took (${where})`
+/** What is said of accepted jobs, and of open requests, that were given up. */
+function gaveUp (jobs, where, requests = 0) {
+  const parts = []
+  if (jobs > 0) parts.push(`${jobs} accepted ${jobs === 1 ? 'job' : 'jobs'} that no worker took`)
+  if (requests > 0) parts.push(`${requests} open ${requests === 1 ? 'request' : 'requests'} that nobody answered`)
+  return `gave up ${parts.join(' and ')} (${where})`
+}
 
 /** A process warning of ours. */
 function warn (code, text) {

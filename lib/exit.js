@@ -1,14 +1,17 @@
 'use strict'
 
-// What happens to jobs when the process ends: accepted ones keep it alive until they are delivered or `linger` is over,
-// and what is given up is said. Nothing of this costs anything before the end.
+// What happens to jobs and requests when the process ends: accepted jobs keep it alive until they
+// are delivered, open requests until they are answered, both until `linger` is over; what is given
+// up is said. Nothing of this costs anything before the end.
 
-const { Set, clearTimeout, now, process, setTimeout, unmocked } = require('./runtime.js')
+const { Set, clearTimeout, now, process, setInterval, setTimeout, unmocked } = require('./runtime.js')
 const { writeSync } = unmocked('node:fs') ?? require('node:fs')
 const { count, gaveUp, warn } = require('./errors.js')
 
 /** How long a process may wait silently. */
 const PATIENCE = 3_000
+/** So often in a linger it is looked whether anything has become of open requests. */
+const LOOKS = 4
 /** `process.exit()` is not held up for longer, whatever `linger` says. */
 const MOST_AT_EXIT = 2_000
 
@@ -22,7 +25,11 @@ function watch (session) {
   if (isWatching) return
   isWatching = true
   process.on('beforeExit', () => {
-    for (const session of sessions) if (mustDeliver(session)) linger(session)
+    for (const session of sessions) {
+      if (mustDeliver(session)) linger(session)
+      // Requests that have lapsed: others would have kept the process.
+      else if (session.requests?.count > 0) session.close(0)
+    }
   })
   process.on('exit', flushAll)
   if (process.versions.deno !== undefined) process.on('uncaughtExceptionMonitor', flushUncaught)
@@ -53,6 +60,21 @@ async function linger (session) {
   session.release()
 }
 
+/**
+ * Has open requests keep the process no more once none was made or settled for the time of a
+ * linger, to within a `LOOKS`th of it. A timer, to be cleared; by itself it keeps no process.
+ */
+function startLapse ({ options: { linger } }, requests) {
+  if (linger >= 2 ** 31) return undefined
+  let { changes } = requests
+  let quiet = 0
+  return setInterval(() => {
+    quiet = requests.changes === changes ? quiet + 1 : 0
+    changes = requests.changes
+    if (quiet === LOOKS) requests.release()
+  }, linger / LOOKS).unref()
+}
+
 /** Warns after a while; `ifAlone` says that only a missing worker is worth a word. A timer, to be cleared. */
 function startPatience (session, ifAlone) {
   return setTimeout(complain, PATIENCE, session, ifAlone).unref()
@@ -80,7 +102,7 @@ function patienceWithRequests (session) {
     const { count: open } = session.requests
     if (session.native.stats().request.peers.length > 0 || open === 0) return
     warnOnce(`${open} ${open === 1 ? 'request' : 'requests'} waiting for a replier to connect (${session.options.address}); ` +
-      'the process stays until all are answered: bound that with the option timeout of request (milliseconds)')
+      'the process stays until all are answered: bound that with the option linger of the pipe or timeout of request (milliseconds)')
   }, PATIENCE).unref()
 }
 
@@ -108,4 +130,4 @@ function flushUncaught () {
   if ((unmocked('node:worker_threads') ?? require('node:worker_threads')).isMainThread) for (const session of sessions) session.abandon()
 }
 
-module.exports = { watch, unwatch, patience: startPatience, patienceWithRequests }
+module.exports = { watch, unwatch, patience: startPatience, patienceWithRequests, startLapse }

@@ -3,7 +3,8 @@
 // pull(handler, { concurrency }): keeps at most so many handlers running. What they reject is tried again: a zeropipe
 // pusher sees to that, for any other we do it here.
 
-const { onAbort } = require('./abort.js')
+const { AsyncResource } = require('node:async_hooks')
+const { onAbort, throwIfAborted } = require('./abort.js')
 const { count, messageOf, warn } = require('./errors.js')
 const { Buffer, Map, Promise, clearTimeout, random, setTimeout } = require('./runtime.js')
 const { atEndOfTick, isDue, nextTurn } = require('./turn.js')
@@ -11,6 +12,9 @@ const { atEndOfTick, isDue, nextTurn } = require('./turn.js')
 /** The first pause before another attempt; each one after it is twice as long, up to the last of these. */
 const PAUSE = 100
 const LONGEST_PAUSE = 30_000
+
+/** We know when a resource is not needed any more; the garbage collector need not look for it. */
+const MANUAL = { requireManualDestroy: true }
 
 class Handlers {
   /** `session` has its end `side` open: 'pull' or 'reply'. `dead(event)` is told of jobs that were tried here too often. */
@@ -50,21 +54,29 @@ class Handlers {
       if (isUntold && this.unpacker.crossings === crossings) this.unpacker.consumer.told()
     }
     this.forgetSignal = onAbort(signal, () => this.end())
+    /**
+     * The context of who has called pull or reply, in which handlers run, each in a resource of its
+     * own: what they find in an AsyncLocalStorage is what is there now.
+     */
+    this.type = `zeropipe:${side}`
+    this.context = new AsyncResource(this.type, MANUAL)
+    this.makeResource = () => new AsyncResource(this.type, MANUAL)
   }
 
   /** Runs until the pipe is closed or the signal aborts; then the handlers that run may finish. */
   async start () {
     // It may have been aborted after its caller had looked, and before we listened.
-    this.signal?.throwIfAborted()
+    throwIfAborted(this.signal)
     this.unpacker = this.join()
     if (this.unpacker === null) this.isOver = true
     this.session.hold()
     this.fill()
     await this.settled
+    this.context.emitDestroy()
     this.settleNow()
     this.session.release()
     if (this.unpacker !== null) this.session.settle(this.unpacker)
-    this.signal?.throwIfAborted()
+    throwIfAborted(this.signal)
   }
 
   /** Where jobs come from; null if it is too late for that. */
@@ -143,11 +155,13 @@ class Handlers {
 
   async run (entry) {
     this.running++
+    const resource = this.context.runInAsyncScope(this.makeResource)
     try {
-      this.succeeded(entry, await this.handler(entry.job, entry.info))
+      this.succeeded(entry, await resource.runInAsyncScope(this.handler, undefined, entry.job, entry.info))
     } catch (error) {
       this.failed(entry, error)
     }
+    resource.emitDestroy()
     this.running--
     if (!this.isPausing && isDue()) this.pause()
     this.goOn()

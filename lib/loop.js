@@ -3,7 +3,7 @@
 // for await (const job of pull()): an iterator that ends, aborts and fails as iterators should, and answers from the
 // slab at hand without a crossing.
 
-const { onAbort } = require('./abort.js')
+const { onAbort, reasonOf } = require('./abort.js')
 const { Promise, WeakRef } = require('./runtime.js')
 const { isDue, nextTurn } = require('./turn.js')
 
@@ -41,7 +41,7 @@ class Loop {
       // A promise on which somebody has waited for long is an old object, and V8 keeps what it refers to until it collects all garbage.
       this.waiting.shift().resolve({ value: this.shape(this.unpacker, this.unpacker.apart(job)), done: false })
     }
-    if (signal?.aborted) this.failures.push(signal.reason)
+    if (signal?.aborted) this.failures.push(reasonOf(signal))
     this.isOver = this.failures.length > 0
     this.forgetSignal = onAbort(signal, reason => this.fail(reason))
   }

@@ -1,9 +1,10 @@
 'use strict'
 
-const { Buffer, Set, process, unmocked } = require('./runtime.js')
-const { inspect } = unmocked('node:util') ?? require('node:util')
+const { Buffer, Set, process } = require('./runtime.js')
+const { isSignal } = require('./abort.js')
 const { endpointProblem } = require('./engine.js')
-const { code, makeError } = require('./errors.js')
+const { code, makeError, messageOf } = require('./errors.js')
+const { adviceOnEndpoint, adviceOnOptions, describe, show, suggest } = require('./misuse.js')
 
 const DEFAULT_ENDPOINT = {
   jobs: { bind: 'tcp://127.0.0.1:7777', connect: 'tcp://localhost:7777' },
@@ -31,17 +32,42 @@ const DEFAULTS = {
 }
 
 function invalid (name, value, wanted) {
-  return makeError(code.INVALID_OPTION, `option ${name} is ${inspect(value, { depth: 0 })}: it must be ${wanted}`)
+  return makeError(code.INVALID_OPTION, `option ${name} is ${show(value)}: it must be ${wanted}`)
 }
 
-/** Checks that `value` is an object with no other keys than `known`. */
-function checkKeys (value, known, what) {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw invalid(what, value, 'an object')
-  for (const key of Object.keys(value)) {
-    if (!known.includes(key)) {
-      throw makeError(code.INVALID_OPTION, `there is no option ${JSON.stringify(key)} in ${what} (there are: ${known.join(', ')})`)
-    }
+/**
+ * An object literal, or what is as good as one, of whatever realm: nothing stands between it and
+ * the end of its prototype chain but the prototype of all objects. A module's namespace is one too.
+ */
+function isPlain (value) {
+  if (value === null || typeof value !== 'object') return false
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return false
+  const tag = value[Symbol.toStringTag]
+  return tag === undefined || tag === 'Module'
+}
+
+/**
+ * The options of `what`, each read once: a plain object with no other keys than `known`, or
+ * nothing.
+ */
+function read (value, known, what) {
+  const found = Object.create(null)
+  if (value === undefined) return found
+  let isOptions
+  try {
+    isOptions = isPlain(value)
+    if (isOptions) for (const key of Object.keys(value)) found[key] = value[key]
+  } catch (error) {
+    throw Object.assign(makeError(code.INVALID_OPTION, `the options of ${what} can't be read: ${messageOf(error)}`), { cause: error })
   }
+  if (!isOptions) {
+    throw makeError(code.INVALID_OPTION, `${describe(value)} was given where the options of ${what} are expected: ${adviceOnOptions(value, what, known)}`)
+  }
+  for (const key of Object.keys(found)) {
+    if (!known.includes(key)) throw makeError(code.INVALID_OPTION, `there is no option ${JSON.stringify(key)} in ${what}${suggest(key, known)}`)
+  }
+  return found
 }
 
 /** A number between two others, or the default. */
@@ -51,9 +77,6 @@ function number (name, value, otherwise, least, most, isWhole = true) {
   throw invalid(name, value, `a ${isWhole ? 'whole ' : ''}number from ${least} to ${most}`)
 }
 
-/** Of any realm, and of any who make them: test environments bring their own. */
-const isSignal = value => typeof value?.aborted === 'boolean' && typeof value.addEventListener === 'function'
-
 function signal (value) {
   if (value !== undefined && !isSignal(value)) throw invalid('signal', value, 'an AbortSignal')
   return value
@@ -61,7 +84,7 @@ function signal (value) {
 
 function endpoint (value, connects) {
   if (typeof value !== 'string') {
-    throw makeError(code.INVALID_ENDPOINT, `${inspect(value, { depth: 0 })} is no endpoint: it must be a string`)
+    throw makeError(code.INVALID_ENDPOINT, `${typeof value === 'object' ? describe(value) : show(value)} is no endpoint: ${adviceOnEndpoint(value)}`)
   }
   const problem = endpointProblem(value, connects)
   if (problem !== null) throw makeError(code.INVALID_ENDPOINT, problem)
@@ -69,16 +92,29 @@ function endpoint (value, connects) {
 }
 
 function endpoints (value, connects) {
-  return (value === undefined ? [] : Array.isArray(value) ? value : [value]).map(one => endpoint(one, connects))
+  return (Array.isArray(value) ? Array.from(value) : [value]).map(one => endpoint(one, connects))
+}
+
+/**
+ * An address is there or not: one that is `undefined` is likely to be one that somebody forgot to
+ * set.
+ */
+function present (name, value) {
+  if (value === undefined) throw makeError(code.INVALID_OPTION, `option ${name} is undefined: give it an address (is a variable not set?), or leave it out`)
+  return value
 }
 
 /** Where one end binds and connects; `binds` says what a single address means. */
 function sites (name, value, binds) {
-  if (value === undefined) return { bind: [], connect: [] }
   if (typeof value === 'string') return binds ? { bind: endpoints(value, false), connect: [] } : { bind: [], connect: endpoints(value, true) }
-  checkKeys(value, ['bind', 'connect'], name)
-  const found = { bind: endpoints(value.bind, false), connect: endpoints(value.connect, true) }
-  if (found.bind.length + found.connect.length === 0) throw invalid(name, '{}', 'an address, or an object with bind or connect')
+  const found = { bind: [], connect: [] }
+  const given = read(value, ['bind', 'connect'], `pipe({ ${name} })`)
+  // One of them may be undefined beside the other.
+  for (const [way, addresses] of Object.entries(given)) {
+    if (addresses !== undefined) found[way] = endpoints(addresses, way === 'connect')
+    else if ((given.bind ?? given.connect) === undefined) present(`${name}.${way}`, undefined)
+  }
+  if (found.bind.length + found.connect.length === 0) throw invalid(name, {}, 'an address, or an object with bind or connect')
   return found
 }
 
@@ -101,24 +137,26 @@ function wholeSites (address) {
 /** Where those bind and connect that were given. */
 function givenSites (options) {
   const found = {}
-  for (const [end, { binds }] of Object.entries(ENDS)) found[end] = sites(end, options[end], binds)
+  for (const [end, { binds }] of Object.entries(ENDS)) {
+    found[end] = end in options ? sites(end, present(end, options[end]), binds) : { bind: [], connect: [] }
+  }
   return found
 }
 
 /** Everything about a pipe, complete, or an error with its code. */
 function pipeOptions (given) {
   const address = typeof given === 'string' ? given : undefined
-  const options = address !== undefined ? {} : given === undefined ? {} : given
-  checkKeys(options, [...Object.keys(ENDS), 'highWaterMark', 'maxMessageSize', 'linger', 'maxAttempts', 'ackTimeout', 'heartbeat', 'identity'], 'pipe')
-  const { highWaterMark = {}, heartbeat = {}, identity = DEFAULTS.identity } = options
-  checkKeys(highWaterMark, ['messages', 'bytes'], 'highWaterMark')
-  checkKeys(heartbeat, ['interval', 'timeout'], 'heartbeat')
+  const known = [...Object.keys(ENDS), 'highWaterMark', 'maxMessageSize', 'linger', 'maxAttempts', 'ackTimeout', 'heartbeat', 'identity']
+  const options = read(address === undefined ? given : undefined, known, 'pipe')
+  const highWaterMark = read(options.highWaterMark, ['messages', 'bytes'], 'highWaterMark')
+  const heartbeat = read(options.heartbeat, ['interval', 'timeout'], 'heartbeat')
+  const { identity = DEFAULTS.identity } = options
   if (typeof identity !== 'string' || Buffer.byteLength(identity) > 255) {
     throw invalid('identity', identity, 'a string of at most 255 bytes')
   }
   const maxAttempts = number('maxAttempts', options.maxAttempts, DEFAULTS.maxAttempts, 1, 2 ** 31)
   const maxMessageSize = number('maxMessageSize', options.maxMessageSize, DEFAULTS.maxMessageSize, 1, MAX_MESSAGE_SIZE)
-  const isWhole = address !== undefined || Object.keys(ENDS).every(end => options[end] === undefined)
+  const isWhole = address !== undefined || Object.keys(ENDS).every(end => !(end in options))
   const ends = isWhole ? wholeSites(address) : givenSites(options)
   return {
     /** Which ends it has. */
@@ -153,10 +191,10 @@ function pipeOptions (given) {
 }
 
 /** The options of one call, checked: each name has its own check. */
-function callOptions (what, given = {}, checks) {
-  checkKeys(given, Object.keys(checks), what)
+function callOptions (what, given, checks) {
+  const options = read(given, Object.keys(checks), what)
   const checked = {}
-  for (const [name, check] of Object.entries(checks)) checked[name] = check(given[name])
+  for (const [name, check] of Object.entries(checks)) checked[name] = check(options[name])
   return checked
 }
 
@@ -189,9 +227,42 @@ const loopOptions = given => callOptions('pull', given, {
     return value === true
   }
 })
+/** `what` is 'pull(handler)' or 'reply'. */
 const handlerOptions = (what, given) => callOptions(what, given, {
   ...pullChecks,
   concurrency: value => number('concurrency', value, 1, 1, 2 ** 31)
 })
 
-module.exports = { pipeOptions, pushOptions, drainOptions, closeOptions, readyOptions, loopOptions, handlerOptions, requestOptions }
+/** The error of `pull(options, value)`. */
+function notBehindOptions (value) {
+  const advice = typeof value === 'function' ? 'the handler comes first: pull(handler, options)' : 'only a handler has something behind it: pull(handler, options)'
+  return makeError(code.INVALID_OPTION, `${describe(value)} was given to pull behind its options: ${advice}`)
+}
+
+/** The error of `reply(value, second)`. */
+function noHandler (value, second) {
+  const advice = typeof second === 'function' ? 'it comes first: reply(handler, options)' : 'a function that is given a request and returns the reply'
+  return makeError(code.INVALID_OPTION, `${describe(value)} was given where the handler of reply is expected: ${advice}`)
+}
+
+/** What those who listen for an event that there isn't are probably looking for. */
+const INSTEAD = {
+  close: 'close() resolves when the pipe is closed',
+  data: 'jobs come by pull()',
+  drain: 'drain() resolves when all is delivered',
+  error: 'what goes wrong with a call rejects it',
+  job: 'jobs come by pull()',
+  message: 'jobs come by pull()',
+  ready: 'ready() resolves when the pipe is open',
+  request: 'requests come by reply()'
+}
+
+/** The error of `on(name, listener)`, of which one is none; `events` are all that there are. */
+function noListener (name, listener, events) {
+  if (events.includes(name)) return makeError(code.INVALID_OPTION, `${describe(listener)} was given where a listener of the event ${name} is expected: it must be a function`)
+  if (typeof name !== 'string') return makeError(code.INVALID_OPTION, `${describe(name)} is no name of an event (there are: ${events.join(', ')})`)
+  const instead = Object.hasOwn(INSTEAD, name) ? `, but ${INSTEAD[name]}` : ''
+  return makeError(code.INVALID_OPTION, `there is no event ${JSON.stringify(name)}${instead}${suggest(name, events)}`)
+}
+
+module.exports = { noHandler, noListener, notBehindOptions, pipeOptions, pushOptions, drainOptions, closeOptions, readyOptions, loopOptions, handlerOptions, requestOptions }

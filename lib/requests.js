@@ -3,11 +3,11 @@
 // Requests on their way out, and their replies. A request travels as [tag] [empty] [frames ...]; whoever replies puts the same envelope
 // before the reply (RFC 28), and by the tag we know whose it is.
 
-const { Buffer, Promise, clearTimeout, nextTick, setTimeout, unmocked } = require('./runtime.js')
+const { Buffer, Promise, clearInterval, clearTimeout, nextTick, setTimeout, unmocked } = require('./runtime.js')
 const { randomFillSync } = unmocked('node:crypto') ?? require('node:crypto')
 const { onAbort } = require('./abort.js')
 const { code, makeError } = require('./errors.js')
-const { patienceWithRequests } = require('./exit.js')
+const { patienceWithRequests, startLapse } = require('./exit.js')
 const { checkJob } = require('./packer.js')
 const { PushEnd } = require('./push_end.js')
 const { Slicer } = require('./slicer.js')
@@ -39,15 +39,18 @@ class Requests {
     this.abandoned = []
     this.secrets = new Uint32Array(1024)
     this.secretsLeft = 0
-    /** How many are open, and whether they keep the process alive. */
+    /** How many are open, and how often one was made or settled, ever. */
     this.count = 0
+    this.changes = 0
+    /**
+     * Whether those that are open keep the process alive: until none was made or settled for
+     * `linger` milliseconds.
+     */
     this.isHeld = false
     this.patience = undefined
+    this.lapse = undefined
     this.tick = () => {
-      if (this.count > 0 || !this.isHeld) return
-      this.isHeld = false
-      clearTimeout(this.patience)
-      this.session.release()
+      if (this.count === 0 && this.isHeld) this.release()
     }
   }
 
@@ -61,15 +64,22 @@ class Requests {
       : checkJob(job, this.session.options.maxMessageSize, [Buffer.from(this.tag), DELIMITER])
     this.free.pop()
     return new Promise((resolve, reject) => {
-      const request = { resolve, reject, secret, checked, timer: undefined, forget: undefined }
+      const request = { resolve, reject, secret, entry: null, timer: undefined, forget: undefined }
       this.slots[number] = request
-      if (this.count++ === 0 && !this.isHeld) this.hold()
-      if (timeout !== undefined) request.timer = setTimeout(() => this.abandon(number, secret, timedOut(timeout)), timeout)
-      if (signal !== undefined) request.forget = onAbort(signal, reason => this.abandon(number, secret, reason))
-      if (checked !== undefined) {
-        // Once it is taken, its bytes are ours.
-        this.end.push(checked).then(() => { request.checked = undefined }, error => this.close(number, secret)?.reject(error))
+      this.count++
+      this.changes++
+      if (!this.isHeld) this.hold()
+      if (timeout !== undefined) {
+        request.timer = setTimeout(() => this.abandon(number, secret, timedOut(timeout)), timeout)
+        // It is the request that keeps the process, for as long as it may. Some test environments
+        // have timers that are no objects.
+        request.timer.unref?.()
       }
+      if (signal !== undefined) request.forget = onAbort(signal, reason => this.abandon(number, secret, reason))
+      if (checked === undefined) return
+      // Once it is taken, its bytes are ours.
+      request.entry = this.end.enqueue(checked)
+      request.entry?.accepted.then(() => { request.entry = null }, error => this.close(number, secret)?.reject(error))
     })
   }
 
@@ -112,7 +122,7 @@ class Requests {
     const request = this.close(number, secret)
     if (request === undefined) return
     request.reject(reason)
-    if (request.checked !== undefined && this.end.waiting.remove(request.checked)) return
+    if (request.entry !== null && this.end.waiting.remove(request.entry)) return
     this.writeTag(number, secret)
     if (this.abandoned.push(Buffer.from(this.tag)) === 1) nextTick(() => this.tellAbandoned())
   }
@@ -132,14 +142,24 @@ class Requests {
     clearTimeout(request.timer)
     request.forget?.()
     // Not at once: whoever goes on with a reply may ask again.
+    this.changes++
     if (--this.count === 0) atEndOfTick(this.tick)
+    else if (!this.isHeld) this.hold()
     return request
   }
 
   hold () {
     this.isHeld = true
     this.patience = patienceWithRequests(this.session)
+    this.lapse = startLapse(this.session, this)
     this.session.hold()
+  }
+
+  release () {
+    this.isHeld = false
+    clearTimeout(this.patience)
+    clearInterval(this.lapse)
+    this.session.release()
   }
 
   /** The pipe is closed. */

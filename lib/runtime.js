@@ -18,7 +18,7 @@ const { Buffer } = unmocked('node:buffer') ?? require('node:buffer')
 const { existsSync } = unmocked('node:fs') ?? require('node:fs')
 const { performance } = unmocked('node:perf_hooks') ?? require('node:perf_hooks')
 const process = require('node:process')
-const { clearTimeout, setImmediate, setTimeout } = unmocked('node:timers') ?? require('node:timers')
+const { clearInterval, clearTimeout, setImmediate, setInterval, setTimeout } = unmocked('node:timers') ?? require('node:timers')
 
 // What replaces globals after the import (fake timers of test runners, polyfills) does not reach
 // zeropipe, because no other file of lib/ nor index.js uses these as globals, which
@@ -109,6 +109,7 @@ module.exports = {
   Set,
   WeakMap,
   WeakRef,
+  clearInterval,
   clearTimeout,
   microtask,
   nextTick,
@@ -116,6 +117,7 @@ module.exports = {
   process,
   random: Math.random,
   setImmediate,
+  setInterval,
   setTimeout,
   unmocked,
   engine,

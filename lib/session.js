@@ -3,10 +3,9 @@
 // The life of one native pipe on this thread, from the first call to its close: what is open, who waits for what, and
 // what keeps the process alive.
 
-const { aborting } = require('./abort.js')
+const { aborting, throwIfAborted } = require('./abort.js')
 const { code, count, fromEngine, gaveUp, makeError, warn } = require('./errors.js')
 const exit = require('./exit.js')
-const { checkJob } = require('./packer.js')
 const { Map, Promise, Set, clearTimeout, nextTick, now, setImmediate, setTimeout } = require('./runtime.js')
 const { PushEnd } = require('./push_end.js')
 const { Requests } = require('./requests.js')
@@ -71,17 +70,17 @@ class Session {
     return this.pushEnd.pushFast(job)
   }
 
-  /** Takes a job, now or when there is room. */
-  async push (job, signal) {
+  /** Takes a job, now or when there is room: a promise. Throws what is wrong with it. */
+  push (job, signal) {
     if (this.isClosing) throw this.closedError()
-    signal?.throwIfAborted()
-    await this.pushEnd.push(checkJob(job, this.options.maxMessageSize), signal)
+    throwIfAborted(signal)
+    return this.pushEnd.push(job, signal)
   }
 
   /** Asks; resolves with the reply. */
   request (job, options) {
     if (this.isClosing) throw this.closedError()
-    options?.signal?.throwIfAborted()
+    throwIfAborted(options?.signal)
     return this.asking().ask(job, options)
   }
 
@@ -115,7 +114,7 @@ class Session {
 
   /** Resolves when everything pushed so far is delivered. */
   async drain (signal) {
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     const patience = exit.patience(this, true)
     try {
       await aborting(this.drainAll(), signal)
@@ -239,7 +238,7 @@ class Session {
     if (this.isClosed) return Promise.reject(this.closedError())
     let drained
     // In line, behind the pushes that wait. If those are refused because the end can't open, nothing is left.
-    const turn = waiting.join({ mark: () => { drained = this.askToDrain() } })
+    const turn = waiting.mark(() => { drained = this.askToDrain() })
     return turn.then(() => drained, error => { if (this.isClosed) throw error })
   }
 
@@ -251,7 +250,7 @@ class Session {
   async finish () {
     const patience = exit.patience(this, false)
     // Pushes and requests that were made before still get in, if they do in time.
-    await Promise.race([Promise.all(this.pushEnds.map(end => end.waiting.settled())), this.lingerOver])
+    await Promise.race([Promise.all(this.pushEnds.map(end => end.waiting.emptied())), this.lingerOver])
     this.pushEnds.forEach(end => end.flush())
     const finished = this.ask(id => this.native.close(Infinity, id))
     this.lingerOver.then(() => this.isClosed || this.ask(id => this.native.close(0, id)))
@@ -265,10 +264,11 @@ class Session {
     // What has come before counts, though this mail was read with the bit of another, and their bits are yet to be looked at.
     this.requests?.serve()
     this.requests?.serveFailures()
+    const open = this.requests?.count ?? 0
     const left = dropped + this.end()
     // Whoever asked for it says so.
     if (this.closing === null) return
-    if (givenUp > 0) warn('ZEROPIPE_GAVE_UP', gaveUp(givenUp, this.options.address))
+    if (givenUp + open > 0) warn('ZEROPIPE_GAVE_UP', gaveUp(givenUp, this.options.address, open))
     if (left > 0) {
       warn('ZEROPIPE_GAVE_UP', `dropped ${count(left)} that had arrived and that nobody began with (${this.options.address})`)
     }

@@ -57,10 +57,10 @@ impl Endpoint {
         }
     }
 
-    /// Why nobody can connect to it; `None` if somebody can.
-    pub fn connect_problem(&self) -> Option<String> {
+    /// Why nobody can connect to it, which was given as `text`; `None` if somebody can.
+    pub fn connect_problem(&self, text: &str) -> Option<String> {
         let needs = if matches!(self, Self::Ipc(_)) { "path" } else { "port" };
-        self.is_ephemeral().then(|| format!("\"{self}\" is no endpoint to connect to: it needs a {needs}"))
+        self.is_ephemeral().then(|| format!("{text:?} is no endpoint to connect to: it needs a {needs}"))
     }
 
     /// Whether both can't be bound at the same time.
@@ -297,9 +297,9 @@ mod tests {
     #[test]
     fn what_is_left_to_the_system_can_not_be_connected_to() {
         for (text, needs) in [("tcp://*:*", "port"), ("tcp://host:0", "port"), ("ipc://*", "path")] {
-            let problem = text.parse::<Endpoint>().expect("an endpoint").connect_problem();
+            let problem = text.parse::<Endpoint>().expect("an endpoint").connect_problem(text);
             assert!(problem.is_some_and(|problem| problem.ends_with(needs)), "{text}");
         }
-        assert_eq!("tcp://host:1".parse::<Endpoint>().map(|endpoint| endpoint.connect_problem()), Ok(None));
+        assert_eq!("tcp://host:1".parse::<Endpoint>().map(|endpoint| endpoint.connect_problem("")), Ok(None));
     }
 }

@@ -3,7 +3,7 @@
 import { parseArgs } from 'node:util'
 
 const { values: { short }, positionals } = parseArgs({ options: { short: { type: 'boolean', default: false } }, allowPositionals: true })
-const names = ['killed-workers', 'uneven-workers', 'late-worker', 'many-pushers', 'far-worker', 'restarts', 'leaks', 'cost']
+const names = ['killed-workers', 'uneven-workers', 'late-worker', 'many-pushers', 'far-worker', 'restarts', 'leaks', 'cost', 'waiting-pushes']
 
 for (const name of positionals.length > 0 ? positionals : names) {
   const { title, run } = await import(`./${name}.mjs`)

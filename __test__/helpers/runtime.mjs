@@ -29,3 +29,9 @@ export const spinsAfterErrors = isBun && 'Bun does not end after an error while 
 
 /** For `skip`: what a thread that is terminated while it waits for an atomic holds is held for as long as it waits, with or without us. */
 export const endsNoBlockedThread = isDeno && 'Deno does not end a thread that blocks'
+
+/**
+ * For `skip`: that nothing but a top-level await is left Node tells (`beforeExit`); Bun waits for
+ * ever, and Deno ends with an error of its own.
+ */
+export const ignoresTopLevelAwait = !isNode && 'only Node tells that nothing but a top-level await is left'

@@ -31,6 +31,27 @@ export async function uses (signal: AbortSignal): Promise<void> {
   void [accepted, ended, answer, answered, done, asked, bound, queued, peers[0]?.jobs, received]
 }
 
+/** What nobody means to change may be given wherever an array is taken. */
+export async function readonlyArrays (texts: readonly string[], frames: ReadonlyArray<MessageLike>, job: Readonly<Message>): Promise<void> {
+  const frozen = Object.freeze(['a', 'b'])
+  const literal = ['resize', 2, null] as const
+  for (const one of [texts, frames, frozen, literal, job]) {
+    await push(one)
+    await request(one)
+    await reply(() => one)
+    await reply(async () => one)
+    await zeropipe.push(one, {})
+  }
+  await push(texts)
+  await request(literal, { timeout: 1 })
+  await reply(() => literal)
+  await reply(async (): Promise<readonly MessageLike[]> => texts)
+  const places = ['tcp://*:1', 'ipc://a'] as const
+  const options = { push: { bind: places, connect: texts }, pull: { connect: places }, request: { connect: texts }, reply: { bind: places } } as const
+  const checked: PipeOptions = options
+  void [pipe(options), pipe(checked), pipe({ push: { bind: Object.freeze(['tcp://*:1']) } })]
+}
+
 export function pipes (): Pipe[] {
   const options: PipeOptions = {
     push: { bind: ['tcp://*:1', 'ipc://a'], connect: 'inproc://b' },
@@ -60,6 +81,10 @@ export function mistakes (): void {
   void reply(() => {})
   // @ts-expect-error nor an object
   void reply(async () => ({ answer: 42 }))
+  // @ts-expect-error nor is an array that can't be changed, of what is no frame
+  void push([{}] as const)
+  // @ts-expect-error a signal by itself is no options
+  void request('job', new AbortController().signal)
   // @ts-expect-error a reply needs a handler
   void reply({ concurrency: 2 })
   // @ts-expect-error a timeout is a number

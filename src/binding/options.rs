@@ -72,7 +72,7 @@ fn endpoints(texts: &[String]) -> Result<Vec<Endpoint>, Error> {
 pub fn endpoint_problem(text: String, connects: bool) -> Option<String> {
     match text.parse::<Endpoint>() {
         Err(error) => Some(error.text),
-        Ok(endpoint) if connects => endpoint.connect_problem(),
+        Ok(endpoint) if connects => endpoint.connect_problem(&text),
         Ok(_) => None,
     }
 }

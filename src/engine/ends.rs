@@ -109,7 +109,7 @@ impl Ends {
         let mut sites = self.pipe.sites(side).clone();
         for endpoint in &mut sites.connect {
             *endpoint = transport::resolve_path(endpoint)?;
-            let Some(problem) = endpoint.connect_problem() else { continue };
+            let Some(problem) = endpoint.connect_problem(&endpoint.to_string()) else { continue };
             Box::pin(self.open(side.opposite())).await?;
             let bound = self.bound(side.opposite()).read();
             let unreachable = || Error::new(code::INVALID_ENDPOINT, problem);
