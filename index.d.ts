@@ -119,8 +119,11 @@ export interface PipeOptions {
    */
   maxAttempts?: number
   /**
-   * Milliseconds that a zeropipe worker may hold a job before it goes to another one too, for workers that hang and stay
-   * connected. Default: no limit. Choose it well above what a job can take.
+   * Milliseconds that a zeropipe worker may work on a job before it goes to another one too, for workers that
+   * hang and stay connected; waiting in line at a busy worker does not count. Default: no limit. Choose it well
+   * above what a job can take. The job never goes to a worker that still holds it: if all do, it waits, and a
+   * process warning (`ZEROPIPE_WAITING`) says so. A slot that such a job has taken is free when its handler
+   * settles, not before.
    */
   ackTimeout?: number
   /** ZMTP heartbeats, with peers that know them (ZMTP 3.1). */

@@ -341,6 +341,10 @@ class Session {
         case 'closed':
           this.closed(mail)
           break
+        case 'withheld':
+          warn('ZEROPIPE_WAITING', `a job waits (${this.options.address}): every worker has held it for longer than ackTimeout, and holds it ` +
+            'still. It goes to the next worker that connects, and is done when one of them finishes it after all')
+          break
         case 'parted':
           this.isParted = true
           this.leaveIfAnswered()

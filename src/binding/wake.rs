@@ -171,6 +171,7 @@ impl From<&Event> for Mail {
                 ..Self::default()
             },
             Event::Refused { side, address, error } => because(mail("refused", side, address, ""), error),
+            Event::Withheld => Self { kind: "withheld", ..Self::default() },
             Event::Closing => Self { kind: "closing", ..Self::default() },
             Event::Parted => Self { kind: "parted", ..Self::default() },
             Event::Closed(tally) => Self {

@@ -46,6 +46,10 @@ pub struct Books {
     pub(super) queue: Queue,
     /// Those that may only travel alone.
     pub(super) lone: Queue,
+    /// Those that a peer has held for too long and still holds: they may go to any other.
+    pub(super) withheld: Queue,
+    /// Users were told that all peers hold one of them.
+    pub(super) has_told_withheld: bool,
     /// Those that wait for another attempt, by when that is, and their order.
     pub(super) delayed: BTreeMap<(Instant, u64), Lot>,
     pub(super) next_order: u64,
@@ -92,6 +96,8 @@ impl Books {
             requests: Requests::default(),
             queue: Queue::default(),
             lone: Queue::default(),
+            withheld: Queue::default(),
+            has_told_withheld: false,
             delayed: BTreeMap::new(),
             next_order: 0,
             next_id: 1,
@@ -132,9 +138,15 @@ impl Books {
         Lot::new(batch, ticket)
     }
 
+    /// How many jobs could be sent at once, were there a peer for them.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.jobs() + self.lone.jobs() + self.withheld.jobs()
+    }
+
     /// How many jobs of lower order are not delivered.
     pub(super) fn undelivered_before(&self, order: u64) -> usize {
-        let waiting = self.queue.jobs_before(order) + self.lone.jobs_before(order);
+        let waiting: usize =
+            [&self.queue, &self.lone, &self.withheld].map(|queue| queue.jobs_before(order)).iter().sum();
         let delayed: usize = self.delayed.values().map(|lot| lot.jobs_before(order)).sum();
         let with = |link: &Rc<Link>| {
             link.flight.borrow().jobs_before(order) + link.outbox.borrow().jobs_before(order)
@@ -219,7 +231,10 @@ impl Books {
         let delayed = self.delayed.keys().find(|(_, other)| *other == order).copied();
         let lot = match delayed.and_then(|key| self.delayed.remove(&key)) {
             Some(lot) => lot,
-            None => self.queue.remove(order).or_else(|| self.lone.remove(order))?,
+            None => {
+                let queues = [&mut self.withheld, &mut self.lone, &mut self.queue];
+                queues.into_iter().find_map(|queue| queue.remove(order))?
+            }
         };
         self.leave_line(lot.jobs(), lot.cost());
         Some(lot)
@@ -254,7 +269,7 @@ impl Books {
         }
     }
 
-    /// A peer has failed on jobs, or was lost with them.
+    /// A peer has failed on jobs, was lost with them, or holds them for too long.
     pub(super) fn failed(&mut self, mut lot: Lot, reason: &str, pauses: bool) {
         self.land(lot.jobs(), lot.cost());
         lot.ticket.failures += 1;
@@ -274,10 +289,15 @@ impl Books {
 
     /// Back to the front.
     fn line_up(&mut self, lot: Lot) {
-        if lot.ticket.failures < FAILURES_OF_A_LONE_JOB {
+        if lot.ticket.failures >= FAILURES_OF_A_LONE_JOB {
+            lot.singles().for_each(|lot| self.lone.put_back(lot));
+        } else if lot.ticket.failures == 0 || self.pipe.config.ack_timeout.is_none() {
             self.queue.put_back(lot);
         } else {
-            lot.singles().for_each(|lot| self.lone.put_back(lot));
+            for lot in lot.singles() {
+                let is_held = self.links.iter().any(|link| has_lapsed(link, lot.ticket.order));
+                if is_held { &mut self.withheld } else { &mut self.queue }.put_back(lot);
+            }
         }
     }
 
@@ -326,7 +346,7 @@ impl Books {
         let held = |limit| {
             self.links
                 .iter()
-                .filter_map(|link| link.flight.borrow().oldest())
+                .filter_map(|link| link.flight.borrow().held_since())
                 .min()
                 .and_then(|since| since.checked_add(limit))
         };
@@ -354,4 +374,10 @@ impl Books {
             port.unwritten.store(self.links.iter().filter(is_unwritten).count(), SeqCst);
         }
     }
+}
+
+/// Whether a peer still holds a job, by its order, that it has held for too long.
+pub(super) fn has_lapsed(link: &Link, order: u64) -> bool {
+    // One that is just settling a job, and is in use for that, does not hold it.
+    link.flight.try_borrow().is_ok_and(|flight| flight.has_lapsed(order))
 }

@@ -5,11 +5,12 @@ use std::{ops::RangeInclusive, rc::Rc, sync::atomic::Ordering::Relaxed, time::Du
 use tokio::time::Instant;
 
 use super::{
-    books::Books,
+    books::{Books, has_lapsed},
+    event::Event,
     flight::IDS,
     link::Link,
     outbox::{Outbox, Sent},
-    queue::Lot,
+    queue::{Lot, Queue},
 };
 use crate::{
     batch::{Job, LARGE},
@@ -44,6 +45,9 @@ impl Books {
     /// The links that were given something.
     pub(super) fn deal(&mut self) -> Vec<Rc<Link>> {
         let mut touched = Vec::new();
+        if self.withheld.jobs() > 0 {
+            self.deal_withheld(&mut touched);
+        }
         if self.lone.jobs() > 0 || self.has_reserved {
             self.deal_lone(&mut touched);
             self.list_all();
@@ -55,6 +59,7 @@ impl Books {
             self.deal_queue(&mut touched);
         }
         self.is_patient = true;
+        self.tell_withheld();
         touched
     }
 
@@ -148,10 +153,10 @@ impl Books {
                 break;
             }
             if self.can_take(link) && link.flight.borrow().jobs() == 0 {
+                let Some(order) = self.lone.find_returned(|order| !has_lapsed(link, order)) else { continue };
+                let Some(lot) = self.lone.remove(order) else { continue };
                 touched.push(Rc::clone(link));
-                std::mem::swap(&mut self.queue, &mut self.lone);
-                self.send(link, 1);
-                std::mem::swap(&mut self.queue, &mut self.lone);
+                self.send_one(link, lot);
                 link.has_lone_job.set(true);
             }
         }
@@ -164,11 +169,50 @@ impl Books {
         }
     }
 
+    /// Jobs that a peer holds for too long go to any other that can take one.
+    fn deal_withheld(&mut self, touched: &mut Vec<Rc<Link>>) {
+        for link in self.links.clone() {
+            while self.can_take(&link)
+                && let Some(order) = self.withheld.find_returned(|order| !has_lapsed(&link, order))
+                && let Some(lot) = self.withheld.remove(order)
+            {
+                touched.push(Rc::clone(&link));
+                self.send_one(&link, lot);
+            }
+        }
+    }
+
+    /// Lets users know, once, when a job waits that no peer can be sent, because all of them hold it.
+    fn tell_withheld(&mut self) {
+        let is_with_all = |order| self.links.iter().all(|link| has_lapsed(link, order));
+        let is_stuck = || {
+            [&self.withheld, &self.lone].into_iter().any(|queue| queue.find_returned(is_with_all).is_some())
+        };
+        let may_be = self.pipe.config.ack_timeout.is_some() && !self.links.is_empty();
+        let is_withheld = may_be && is_stuck();
+        if is_withheld && !self.has_told_withheld {
+            self.pipe.tell(&Event::Withheld);
+        }
+        self.has_told_withheld = is_withheld;
+    }
+
+    /// Sends a job before all that wait.
+    fn send_one(&mut self, link: &Rc<Link>, lot: Lot) {
+        let mut one = Queue::default();
+        one.put_back(lot);
+        std::mem::swap(&mut self.queue, &mut one);
+        self.send(link, 1);
+        std::mem::swap(&mut self.queue, &mut one);
+        // A peer that can take a job takes at least one.
+        debug_assert_eq!(one.jobs(), 0);
+    }
+
     /// As many peers as there are jobs that wait to travel alone get nothing until they have nothing: those first that want
     /// more.
     fn reserve(&mut self) {
         let mut links: Vec<_> =
             self.links.iter().filter(|link| link.works() && !link.has_lone_job.get()).collect();
+        links.retain(|link| self.lone.find_returned(|order| !has_lapsed(link, order)).is_some());
         links.sort_by_key(|link| {
             let flight = link.flight.borrow();
             (flight.credit() == 0, flight.jobs())

@@ -121,6 +121,8 @@ pub enum Event {
         /// How the last attempt failed.
         reason: String,
     },
+    /// A job waits because every worker has held it for longer than `ackTimeout`, and holds it still.
+    Withheld,
     /// The pipe is being closed, by whichever thread: it takes no more jobs.
     Closing,
     /// The pipe is closed, and what became of the jobs that were left.

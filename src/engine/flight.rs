@@ -31,6 +31,10 @@ pub struct Flight {
     /// Of `runs`, without those that have lapsed.
     jobs: usize,
     cost: usize,
+    /// Of `runs`, those that have lapsed.
+    lapsed: usize,
+    /// When the peer has last been done with one.
+    progress: Option<Instant>,
     /// The sequence number that the peer expects of the next job, unless it is told another.
     expected_id: Option<u64>,
     /// The next of its own sequence numbers, and how many are left.
@@ -42,7 +46,10 @@ pub struct Flight {
 #[derive(Debug)]
 struct Run {
     first: u64,
+    /// When they were sent.
     since: Instant,
+    /// By when the peer has begun with them, as far as it has shown.
+    begun: Option<Instant>,
     lot: Lot,
     /// Held for too long: they are somebody else's by now.
     lapsed: bool,
@@ -56,7 +63,7 @@ impl Run {
     /// Cuts off the jobs below that number, of which there must be some on both sides.
     fn split_front(&mut self, number: u64) -> Self {
         let lot = self.lot.split_front((number - self.first) as usize);
-        let front = Self { first: self.first, since: self.since, lot, lapsed: self.lapsed };
+        let front = Self { lot, ..*self };
         self.first = number;
         front
     }
@@ -135,7 +142,7 @@ impl Flight {
         self.jobs += jobs;
         self.cost += cost;
         self.sent_cost += cost as u64;
-        self.runs.push_back(Run { first: self.sent + 1, since, lot, lapsed: false });
+        self.runs.push_back(Run { first: self.sent + 1, since, begun: None, lot, lapsed: false });
         self.sent += jobs as u64;
     }
 
@@ -181,6 +188,7 @@ impl Flight {
                 if run.last() > last { Some(run.split_front(last + 1)) } else { self.runs.remove(index) };
             let Some(Run { lot, lapsed, .. }) = settled else { break };
             if lapsed {
+                self.lapsed -= lot.jobs();
                 take(Settled::Lapsed(lot));
             } else {
                 self.jobs -= lot.jobs();
@@ -195,7 +203,7 @@ impl Flight {
 
     /// Everything that was not settled, because the link has ended.
     pub fn take_all(&mut self) -> Vec<Lot> {
-        (self.jobs, self.cost) = (0, 0);
+        (self.jobs, self.cost, self.lapsed) = (0, 0, 0);
         self.runs.drain(..).filter(|run| !run.lapsed).map(|run| run.lot).collect()
     }
 
@@ -204,18 +212,50 @@ impl Flight {
         self.runs.iter().find(|run| !run.lapsed).map(|run| run.since)
     }
 
-    /// The jobs that were sent before then: they are not the peer's any more, though it may still settle them.
+    /// The peer is done with jobs, the first of which has that number. A peer begins with jobs in the order in which it got them, so
+    /// it has begun with all that came before.
+    pub fn note_progress(&mut self, first: u64, now: Instant) {
+        self.progress = Some(now);
+        let before = self.runs.partition_point(|run| run.last() < first);
+        for run in self.runs.range_mut(..before).rev().take_while(|run| run.begun.is_none()) {
+            run.begun = Some(now);
+        }
+    }
+
+    /// Since when the peer has worked on the first job that it holds, as far as it has shown: one that has yet to begin with a job may
+    /// be busy with others, until it has been done with none for as long.
+    pub fn held_since(&self) -> Option<Instant> {
+        self.runs.iter().find(|run| !run.lapsed).map(|run| self.worked_on_since(run))
+    }
+
+    fn worked_on_since(&self, run: &Run) -> Instant {
+        run.begun.unwrap_or_else(|| self.progress.map_or(run.since, |progress| progress.max(run.since)))
+    }
+
+    /// The jobs that the peer has worked on since then or before: they are not the peer's any more, though it may still settle them.
     pub fn lapse(&mut self, before: Instant) -> Vec<Lot> {
-        let late = self.runs.iter_mut().filter(|run| !run.lapsed && run.since <= before);
-        let lots: Vec<Lot> = late
-            .map(|run| {
-                run.lapsed = true;
-                run.lot.clone()
-            })
-            .collect();
-        self.jobs -= lots.iter().map(Lot::jobs).sum::<usize>();
+        let mut lots = Vec::new();
+        for index in 0..self.runs.len() {
+            let run = &self.runs[index];
+            if run.lapsed {
+                continue;
+            }
+            if self.worked_on_since(run) > before {
+                break;
+            }
+            lots.push(run.lot.clone());
+            self.runs[index].lapsed = true;
+        }
+        let jobs = lots.iter().map(Lot::jobs).sum::<usize>();
+        (self.jobs, self.lapsed) = (self.jobs - jobs, self.lapsed + jobs);
         self.cost -= lots.iter().map(Lot::cost).sum::<usize>();
         lots
+    }
+
+    /// Whether the peer still has a job, by its order, that has lapsed.
+    pub fn has_lapsed(&self, order: u64) -> bool {
+        let is_in = |lot: &Lot| (lot.ticket.order..lot.ticket.order + lot.jobs() as u64).contains(&order);
+        self.lapsed > 0 && self.runs.iter().any(|run| run.lapsed && is_in(&run.lot))
     }
 }
 
@@ -319,5 +359,35 @@ mod tests {
         assert_eq!((flight.jobs(), flight.oldest()), (0, None));
         assert_eq!(settle(&mut flight, 2, 9), Some((1..9).collect()));
         assert!(flight.take_all().is_empty());
+    }
+
+    #[test]
+    fn a_job_that_waits_in_line_at_a_busy_peer_does_not_lapse_and_one_that_others_pass_does() {
+        let start = Instant::now();
+        let at = |seconds| start + std::time::Duration::from_secs(seconds);
+        let mut flight = Flight::default();
+        flight.push(lot(1, 0), 0, start);
+        flight.push(lot(9, 1), 1, start);
+        // Done one by one, in order: none of those behind has begun.
+        for number in 1..=4 {
+            settle(&mut flight, number, number);
+            flight.note_progress(number, at(number));
+        }
+        assert_eq!(flight.held_since(), Some(at(4)));
+        assert!(flight.lapse(at(3)).is_empty());
+        // The sixth is done before the fifth: that has begun, and is now the only one to lapse.
+        settle(&mut flight, 6, 6);
+        flight.note_progress(6, at(5));
+        settle(&mut flight, 7, 8);
+        flight.note_progress(7, at(7));
+        let late: Vec<_> = flight.lapse(at(5)).into_iter().flat_map(Lot::singles).collect();
+        assert_eq!(late.iter().map(|lot| lot.ticket.order).collect::<Vec<_>>(), [4]);
+        assert!(flight.has_lapsed(4) && !flight.has_lapsed(8));
+        // Once none is done for as long, all of them may be in hand.
+        assert_eq!(flight.held_since(), Some(at(7)));
+        assert_eq!(flight.lapse(at(7)).iter().map(Lot::jobs).sum::<usize>(), 2);
+        assert_eq!((flight.jobs(), flight.held_since()), (0, None));
+        settle(&mut flight, 5, 5);
+        assert!(!flight.has_lapsed(4) && flight.has_lapsed(8));
     }
 }

@@ -38,8 +38,7 @@ impl Books {
     /// The way to a peer that threads may write to by themselves: the only one there is, with nothing on its way to it.
     pub(super) fn way(&mut self) -> Option<Way> {
         let [link] = &self.links[..] else { return None };
-        let is_idle =
-            self.queue.jobs() == 0 && self.lone.jobs() == 0 && link.outbox.borrow().unwritten() == 0;
+        let is_idle = self.waiting() == 0 && link.outbox.borrow().unwritten() == 0;
         let is_fit = link.is_flow() && self.pipe.config.ack_timeout.is_none();
         if !(is_idle && is_fit && self.can_take(link)) {
             return None;

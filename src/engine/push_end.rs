@@ -17,7 +17,7 @@ use super::{
     books::{Books, Drain},
     chance::random,
     event::{Callback, Pattern, Side, Tally},
-    flight::Settled,
+    flight::{Flight, Settled},
     inbox::Parcel,
     link::{End, Link},
     outbox::Sent,
@@ -247,6 +247,11 @@ impl End for PushEnd {
         }
         let mut books = self.open_books();
         let mut flight = link.flight.borrow_mut();
+        // What a peer that is done with jobs has shown of others is needed where those can lapse.
+        let timed = self.config().ack_timeout.map(|_| Instant::now());
+        let note_progress = |flight: &mut Flight, range: Range| {
+            timed.into_iter().for_each(|now| flight.note_progress(range.first, now));
+        };
         // Nothing of what breaks a rule counts.
         match &command {
             FlowCommand::Ack(ranges) | FlowCommand::Return(ranges) => flight.check(ranges),
@@ -260,9 +265,10 @@ impl End for PushEnd {
         }?;
         match command {
             FlowCommand::Credit { jobs, cost } => flight.grant(jobs, cost),
-            FlowCommand::Ack(ranges) => {
-                ranges.into_iter().for_each(|range| flight.settle(range, |settled| books.done(link, settled)))
-            }
+            FlowCommand::Ack(ranges) => ranges.into_iter().for_each(|range| {
+                flight.settle(range, |settled| books.done(link, settled));
+                note_progress(&mut flight, range);
+            }),
             FlowCommand::Return(ranges) => {
                 ranges.into_iter().for_each(|range| flight.settle(range, |settled| books.unstarted(settled)))
             }
@@ -272,9 +278,11 @@ impl End for PushEnd {
                         books.failed(lot, &reason, true);
                     }
                 });
+                note_progress(&mut flight, Range::one(number));
             }
             FlowCommand::Reject { number, code, text } => {
                 flight.settle(Range::one(number), |settled| books.rejected(link, settled, &code, &text));
+                note_progress(&mut flight, Range::one(number));
             }
             FlowCommand::Job(_) => {}
         }
@@ -302,7 +310,7 @@ impl End for PushEnd {
         let asker = self.pipe.requests.askers.only().filter(|asker| asker.handle().can_read())?;
         let handle = asker.handle();
         let sink = Replies { pipe: Arc::clone(&self.pipe), asker, peer: Arc::clone(&link.peer) };
-        let terms = Terms { budget: u64::MAX, wants_credit: books.queue.jobs() + books.lone.jobs() > 0 };
+        let terms = Terms { budget: u64::MAX, wants_credit: books.waiting() > 0 };
         Some(Taker { handle, sink: Arc::new(sink), terms })
     }
 

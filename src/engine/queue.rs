@@ -163,6 +163,11 @@ impl Queue {
         Some(front)
     }
 
+    /// The order of the first job that came back for which `is_wanted`.
+    pub fn find_returned(&self, is_wanted: impl Fn(u64) -> bool) -> Option<u64> {
+        self.returned.values().map(|lot| lot.ticket.order).find(|&order| is_wanted(order))
+    }
+
     /// Takes the whole lot at the front.
     pub fn pop_front(&mut self) -> Option<Lot> {
         let lot = self.returned.pop_first().map(|(_, lot)| lot).or_else(|| self.lots.pop_front())?;
