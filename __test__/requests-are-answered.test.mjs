@@ -257,13 +257,16 @@ test('a reply over the default maxMessageSize or of too many frames rejects the 
   assert.equal((await near.request(1022)).length, 1022)
 })
 
-test('a reply over the maxMessageSize of who has asked rejects after maxAttempts, and others are answered', limit, async t => {
+test('a reply over the maxMessageSize of who has asked rejects that request at once, and its link stays', limit, async t => {
   const { near, far } = await pair(t, ([size]) => Buffer.alloc(Number(size)), { request: { maxMessageSize: 1000, maxAttempts: 2 } })
   const refused = happening(near, 'refused', ({ code }) => code === 'ERR_ZEROPIPE_MESSAGE_TOO_LARGE')
-  await assert.rejects(near.request(5000), error => typeof error.code === 'string')
+  const left = []
+  near.on('leave', event => left.push(event))
+  await assert.rejects(near.request(5000), { code: 'ERR_ZEROPIPE_MESSAGE_TOO_LARGE' })
   assert.equal((await refused).end, 'request')
   assert.equal((await near.request(500))[0].length, 500)
   assert.equal(far.stats().reply.peers.length, 1)
+  assert.deepEqual(left, [])
 })
 
 const weird = Object.defineProperty(new Error(), 'message', { get: () => { throw new Error('no message') } })

@@ -264,6 +264,15 @@ impl Builder {
         }
     }
 
+    /// Gives up the job that is unfinished, but for its first frame, if that is whole.
+    pub fn abandon(&mut self) -> Option<Vec<u8>> {
+        let (bytes, frames, _) = self.whole;
+        let first = self.ends.get(frames).map(|end| self.slab[bytes..(end & !MORE) as usize].to_vec());
+        self.slab.truncate(bytes);
+        self.ends.truncate(frames);
+        first
+    }
+
     /// Frames of the whole jobs in it.
     pub fn whole_frames(&self) -> usize {
         self.whole.1

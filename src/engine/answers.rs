@@ -2,14 +2,16 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use tokio::time::Instant;
+
 use super::{
     asker::{Askers, Failure},
     books::Books,
-    event::Pattern,
+    event::{Event, Pattern, Side},
     flight::Settled,
     link::Link,
     queue::Lot,
-    requests::{self, Answers, Tag},
+    requests::{self, Answers, Requests, Tag, no_reply},
 };
 use crate::{
     batch::Batch,
@@ -24,7 +26,8 @@ impl Books {
     /// Replies have come, of which whoever waits for them has so many, the first ones, which are counted. Those before one that is none
     /// count all the same.
     pub(super) fn answer(&mut self, link: &Link, replies: &Batch, handed: usize) -> Result<(), Error> {
-        let Answers { orders, sorted, sound } = self.requests.answer(replies, handed);
+        let holds = |requests: &Requests, order| may_answer(requests, link, order);
+        let Answers { orders, sorted, strays } = self.requests.answer(replies, handed, holds);
         // What nobody waits for was counted in vain.
         self.count_answered(link, (orders.len() as u64).wrapping_sub(handed as u64));
         for order in orders {
@@ -33,7 +36,48 @@ impl Books {
             self.answered(order);
         }
         sorted.into_iter().for_each(|(asker, replies)| self.askers().deliver(asker, replies));
-        sound
+        match strays {
+            0 => Ok(()),
+            // Its requests go to another.
+            _ if link.is_flow() => Err(no_reply()),
+            _ => {
+                // To end the link would lose what the peer was asked.
+                self.tell_refused(link, strays, no_reply());
+                Ok(())
+            }
+        }
+    }
+
+    /// Users are told of messages that were ignored, but not of each.
+    fn tell_refused(&self, link: &Link, messages: usize, Error { code, text }: Error) {
+        let Some(count) = link.strays.borrow_mut().count(messages, Instant::now()) else { return };
+        let error = Error { code, text: if count == 1 { text } else { format!("{text}, {count} of them") } };
+        self.pipe.tell(&Event::Refused { side: Side::Request, address: link.peer.address.clone(), error });
+    }
+
+    /// A reply was too large to be taken: that is told to whoever waits for it.
+    pub(super) fn too_large(&mut self, link: &Link, tag: &Tag) {
+        let order = self.requests.order(tag).filter(|&order| may_answer(&self.requests, link, order));
+        let Some(order) = order else { return };
+        self.requests.close(tag);
+        self.withdraw(order);
+        self.answered(order);
+        self.count_answered(link, 1);
+        let text = format!(
+            "the reply is over the limit of {} bytes (maxMessageSize of the requester)",
+            self.pipe.config.max_message_size
+        );
+        self.tell_refused(link, 1, Error::new(code::MESSAGE_TOO_LARGE, text.clone()));
+        self.askers().fail(Failure { tag: *tag, code: code::MESSAGE_TOO_LARGE.into(), text });
+    }
+
+    /// A zeropipe peer does not hold requests any more that it was sent, and may answer them all the same, on a link: it may be about to.
+    pub(super) fn let_answer(&mut self, link: u64, lot: &Lot) {
+        if self.pattern == Pattern::Requests {
+            for (behind, (request, _)) in lot.iter().enumerate() {
+                self.requests.ask(request, lot.ticket.behind(behind).order, link);
+            }
+        }
     }
 
     /// Nobody waits for its reply any more.
@@ -103,4 +147,9 @@ impl Books {
                 .collect(),
         }
     }
+}
+
+/// Whether a request was sent on a link: whoever knows its tag, and was not sent it, can't answer it.
+fn may_answer(requests: &Requests, link: &Link, order: u64) -> bool {
+    link.flight.borrow().holds(order) || requests.was_asked(order, link.id)
 }

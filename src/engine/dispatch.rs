@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     books::{Books, has_lapsed},
-    event::Event,
+    event::{Event, Pattern},
     flight::IDS,
     link::Link,
     outbox::{Outbox, Sent},
@@ -244,6 +244,9 @@ impl Books {
                 break;
             }
             let sent = Sent { ticket: front.ticket.behind(jobs), cost: job.cost() };
+            if self.pattern == Pattern::Requests {
+                self.requests.ask(job, sent.ticket.order, link.id);
+            }
             put(&mut outbox, front, job, Some(sent));
             (jobs, cost, next) = (jobs + 1, cost + job.cost(), Some(behind));
         }

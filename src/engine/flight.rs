@@ -78,6 +78,15 @@ pub enum Settled {
     Lapsed(Lot),
 }
 
+impl Settled {
+    /// The jobs.
+    pub fn lot(&self) -> &Lot {
+        match self {
+            Self::Own(lot) | Self::Lapsed(lot) => lot,
+        }
+    }
+}
+
 impl Flight {
     /// How many jobs it holds.
     pub fn jobs(&self) -> usize {
@@ -144,6 +153,13 @@ impl Flight {
         self.sent_cost += cost as u64;
         self.runs.push_back(Run { first: self.sent + 1, since, begun: None, lot, lapsed: false });
         self.sent += jobs as u64;
+    }
+
+    /// Whether it holds a job, by its order, lapsed or not. Orders rise with the numbers but for jobs that were sent before.
+    pub fn holds(&self, order: u64) -> bool {
+        let has = |run: &Run| run.lot.has(order);
+        let near = self.runs.partition_point(|run| run.lot.ticket.order <= order).saturating_sub(1);
+        self.runs.get(near).is_some_and(has) || self.runs.iter().any(has)
     }
 
     /// How many of those that it holds have a lower order.
@@ -254,8 +270,7 @@ impl Flight {
 
     /// Whether the peer still has a job, by its order, that has lapsed.
     pub fn has_lapsed(&self, order: u64) -> bool {
-        let is_in = |lot: &Lot| (lot.ticket.order..lot.ticket.order + lot.jobs() as u64).contains(&order);
-        self.lapsed > 0 && self.runs.iter().any(|run| run.lapsed && is_in(&run.lot))
+        self.lapsed > 0 && self.runs.iter().any(|run| run.lapsed && run.lot.has(order))
     }
 }
 

@@ -32,6 +32,7 @@ use super::{
     pipe::Pipe,
     stream::{BoxStream, Writer},
     tap::{Read, Taker, Tap},
+    throttle::Throttle,
     trickle::{LATELY, Trickle},
 };
 use crate::{
@@ -119,6 +120,8 @@ pub trait End {
     fn admits(&self, _link: &Link, _received: (u64, u64), batch: &Batch) -> usize {
         batch.jobs()
     }
+    /// A message over the limit has come, which began with that frame and was left out.
+    fn left_out(&self, _link: &Rc<Link>, _first_frame: &[u8]) {}
     /// There are jobs in the inbox, or some of a large one has arrived.
     fn received(&self, link: &Rc<Link>) -> Result<(), Error>;
     /// That was all for now: it is time to deal what was received.
@@ -177,6 +180,8 @@ pub struct Link {
     pub arriving: Cell<Option<usize>>,
     /// Bytes for which the link counts in its end's memory; the end's own note.
     pub charged: Cell<usize>,
+    /// Messages of the peer that are ignored.
+    pub strays: RefCell<Throttle>,
     ending: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Set while its task runs, which then needs no waking.
@@ -206,6 +211,7 @@ impl Link {
             answered: Cell::new(0),
             arriving: Cell::new(None),
             charged: Cell::new(0),
+            strays: RefCell::default(),
             ending: Cell::new(false),
             waker: RefCell::default(),
             running: Cell::new(false),
@@ -450,7 +456,11 @@ impl Connection {
             tap_timer: Box::pin(sleep(Duration::ZERO)),
             has_read: false,
             stream,
-            decoder: Decoder::new(config.max_message_size, peer.instance.is_some()),
+            decoder: if end.side() == Side::Request {
+                Decoder::leaving_out(config.max_message_size, peer.instance.is_some())
+            } else {
+                Decoder::new(config.max_message_size, peer.instance.is_some())
+            },
             timer: Box::pin(sleep_until(heartbeat.due())),
             heartbeat,
             progress: Progress::new(config.heartbeat_timeout),
@@ -745,6 +755,9 @@ impl Connection {
             received = self.end.received(&self.link);
         }
         let received = received.and(admitted);
+        while let Some(first_frame) = self.decoder.left_out() {
+            self.end.left_out(&self.link, &first_frame);
+        }
         // Commands that came with what is wrong may have come before it.
         while let Some(command) = self.decoder.command() {
             self.obey(command)?;

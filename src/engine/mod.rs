@@ -49,6 +49,7 @@ mod shortcut;
 mod stream;
 pub mod tap;
 mod telling;
+mod throttle;
 mod traffic;
 mod transport;
 mod trickle;

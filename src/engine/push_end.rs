@@ -24,7 +24,7 @@ use super::{
     peer::Peer,
     pipe::{Alarm, Pipe},
     push_port::{Idle, PushPort},
-    requests::are_replies_to,
+    requests::{ANYBODY, are_replies_to},
     tap::{Sink, Taker, Terms},
 };
 use crate::{
@@ -239,6 +239,16 @@ impl End for PushEnd {
         answered
     }
 
+    fn left_out(&self, link: &Rc<Link>, first_frame: &[u8]) {
+        if let Ok(tag) = first_frame.try_into()
+            && !self.is_closed()
+        {
+            let mut books = self.open_books();
+            books.too_large(link, tag);
+            self.deal(books);
+        }
+    }
+
     fn has_read(&self) {}
 
     fn obey(&self, link: &Rc<Link>, command: FlowCommand) -> Result<(), Error> {
@@ -270,10 +280,16 @@ impl End for PushEnd {
                 note_progress(&mut flight, range);
             }),
             FlowCommand::Return(ranges) => {
-                ranges.into_iter().for_each(|range| flight.settle(range, |settled| books.unstarted(settled)))
+                ranges.into_iter().for_each(|range| {
+                    flight.settle(range, |settled| {
+                        books.let_answer(link.id, settled.lot());
+                        books.unstarted(settled);
+                    });
+                });
             }
             FlowCommand::Nack { number, reason } => {
                 flight.settle(Range::one(number), |settled| {
+                    books.let_answer(link.id, settled.lot());
                     if let Settled::Own(lot) = settled {
                         books.failed(lot, &reason, true);
                     }
@@ -326,7 +342,11 @@ impl End for PushEnd {
                 unwritten.into_iter().for_each(|lot| books.untaken(lot));
             }
             let unsettled = link.flight.borrow_mut().take_all();
-            unsettled.into_iter().for_each(|lot| books.failed(lot, "the worker left with it", false));
+            for lot in unsettled {
+                // It may come back with a reply, on another link.
+                books.let_answer(ANYBODY, &lot);
+                books.failed(lot, "the worker left with it", false);
+            }
         }
         books.list_all();
         self.deal(books);

@@ -60,6 +60,11 @@ impl Lot {
         order.saturating_sub(self.ticket.order).min(self.jobs as u64) as usize
     }
 
+    /// Whether the one with that order is among them.
+    pub fn has(&self, order: u64) -> bool {
+        (self.ticket.order..self.ticket.order + self.jobs as u64).contains(&order)
+    }
+
     /// The first job.
     pub fn first(&self) -> Option<Job<'_>> {
         (self.jobs > 0).then(|| self.batch.job(self.at).map(|(job, _)| job)).flatten()

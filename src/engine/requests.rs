@@ -13,20 +13,29 @@ use crate::{
 /// Whose request it is (4 octets), which (4), and what nobody can guess (4): a worker can't answer what it was not asked.
 pub type Tag = [u8; 12];
 
+/// No link: whoever knows the tag was sent the request, on a link that has ended.
+pub const ANYBODY: u64 = u64::MAX;
+
 /// What has come in a batch of replies.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Answers {
     /// The orders of the requests that are answered.
     pub orders: Vec<u64>,
     /// The replies by who waits for them. Those that nobody waits for are left out.
     pub sorted: Vec<(u32, Batch)>,
-    /// Whether all were replies.
-    pub sound: Result<(), Error>,
+    /// How many of them were no replies.
+    pub strays: usize,
 }
 
-/// The requests that are open, and the place in line that each was given.
+/// The requests that are open.
 #[derive(Debug, Default)]
-pub struct Requests(HashMap<Tag, u64>);
+pub struct Requests {
+    /// The place in line that each was given.
+    orders: HashMap<Tag, u64>,
+    /// By their orders, the links on which they were sent and may be answered though no flight says so: those of plain peers, and of
+    /// zeropipe peers that have given them back. [`ANYBODY`] where such a link has ended.
+    asked: HashMap<u64, Vec<u64>>,
+}
 
 impl Requests {
     /// All in a batch are open from now on; the first has that order.
@@ -34,7 +43,7 @@ impl Requests {
         let (mut at, mut order) = (Place::default(), order);
         while let Some((job, next)) = batch.job(at) {
             if let Some(tag) = tag(job) {
-                self.0.insert(tag, order);
+                self.orders.insert(tag, order);
             }
             (at, order) = (next, order + 1);
         }
@@ -42,39 +51,62 @@ impl Requests {
 
     /// Nobody waits for it any more: its order, if it was open.
     pub fn close(&mut self, tag: &Tag) -> Option<u64> {
-        self.0.remove(tag)
+        let order = self.orders.remove(tag)?;
+        if !self.asked.is_empty() {
+            self.asked.remove(&order);
+        }
+        Some(order)
+    }
+
+    /// A request was sent on a link and may be answered there, as long as it is open, though no flight says so.
+    pub fn ask(&mut self, request: Job<'_>, order: u64, link: u64) {
+        if !self.is_open(request) {
+            return;
+        }
+        let links = self.asked.entry(order).or_default();
+        if !links.contains(&link) {
+            links.push(link);
+        }
+    }
+
+    /// Whether that is so.
+    pub fn was_asked(&self, order: u64, link: u64) -> bool {
+        let may = |links: &Vec<u64>| links.contains(&link) || links.contains(&ANYBODY);
+        self.asked.get(&order).is_some_and(may)
+    }
+
+    /// The place in line of a request, if it is open.
+    pub fn order(&self, tag: &Tag) -> Option<u64> {
+        self.orders.get(tag).copied()
     }
 
     /// Whether somebody waits for its reply.
     pub fn is_open(&self, request: Job<'_>) -> bool {
-        tag(request).is_some_and(|tag| self.0.contains_key(&tag))
+        tag(request).is_some_and(|tag| self.orders.contains_key(&tag))
     }
 
     /// The tags of all that one asker waits for.
     pub fn of(&self, asker: u32) -> Vec<Tag> {
-        self.0.keys().filter(|tag| asker_of(tag) == asker).copied().collect()
+        self.orders.keys().filter(|tag| asker_of(tag) == asker).copied().collect()
     }
 
-    /// Closes what is answered, up to the first message that is no reply. Who waits for so many, the first ones, has them.
-    pub fn answer(&mut self, batch: &Batch, handed: usize) -> Answers {
-        let (mut orders, mut askers) = (Vec::with_capacity(batch.jobs()), Vec::with_capacity(batch.jobs()));
-        let (mut at, mut sound) = (Place::default(), Ok(()));
+    /// Closes what is answered, as far as whoever sent the replies `holds` the requests, by their orders. Who waits for so many, the first
+    /// ones, has them.
+    pub fn answer(&mut self, batch: &Batch, handed: usize, holds: impl Fn(&Self, u64) -> bool) -> Answers {
+        let mut answers = Answers::default();
+        let mut askers = Vec::with_capacity(batch.jobs());
+        let mut at = Place::default();
         while let Some((job, next)) = batch.job(at) {
-            let tag = match reply_tag(job) {
-                Ok(tag) => tag,
-                Err(error) => {
-                    sound = Err(error);
-                    break;
-                }
-            };
-            let order = self.close(&tag);
-            orders.extend(order);
-            askers.push(order.filter(|_| askers.len() >= handed).map(|_| asker_of(&tag)));
             at = next;
+            let tag = reply_tag(job);
+            answers.strays += usize::from(tag.is_none());
+            let held = tag.and_then(|tag| self.order(&tag).filter(|&order| holds(self, order)).map(|_| tag));
+            answers.orders.extend(held.and_then(|tag| self.close(&tag)));
+            askers.push(held.filter(|_| askers.len() >= handed).map(|tag| asker_of(&tag)));
         }
         let sorted = batch.divide(&askers, |one, other| one == other);
-        let sorted = sorted.into_iter().map(|(asker, replies)| (*asker, replies)).collect();
-        Answers { orders, sorted, sound }
+        answers.sorted = sorted.into_iter().map(|(asker, replies)| (*asker, replies)).collect();
+        answers
     }
 }
 
@@ -92,7 +124,7 @@ pub fn tag(job: Job<'_>) -> Option<Tag> {
 pub fn are_replies_to(batch: &Batch, asker: u32) -> bool {
     let mut at = Place::default();
     while let Some((job, next)) = batch.job(at) {
-        if !reply_tag(job).is_ok_and(|tag| asker_of(&tag) == asker) {
+        if reply_tag(job).is_none_or(|tag| asker_of(&tag) != asker) {
             return false;
         }
         at = next;
@@ -100,18 +132,21 @@ pub fn are_replies_to(batch: &Batch, asker: u32) -> bool {
     true
 }
 
+/// Why a message is no reply.
+pub fn no_reply() -> Error {
+    Error::new(
+        code::PROTOCOL,
+        "a reply without the envelope of its request (RFC 28: its frames up to the first empty one)",
+    )
+}
+
 /// The tag of a reply, which must be in the envelope of the request, with something behind it.
-fn reply_tag(job: Job<'_>) -> Result<Tag, Error> {
+fn reply_tag(job: Job<'_>) -> Option<Tag> {
     let mut frames = job.frames();
     let (address, delimiter) = (frames.next(), frames.next());
     let tag = address.and_then(|(bytes, _)| bytes.try_into().ok());
     let is_delimited = delimiter.is_some_and(|(bytes, more)| bytes.is_empty() && more);
-    tag.filter(|_| is_delimited).ok_or_else(|| {
-        Error::new(
-            code::PROTOCOL,
-            "a reply without the envelope of its request (RFC 28: its frames up to the first empty one)",
-        )
-    })
+    tag.filter(|_| is_delimited)
 }
 
 #[cfg(test)]
@@ -123,8 +158,8 @@ mod tests {
     }
 
     fn answer(requests: &mut Requests, batch: &Batch) -> (Vec<u64>, Vec<(u32, usize)>) {
-        let Answers { orders, mut sorted, sound } = requests.answer(batch, 0);
-        assert!(sound.is_ok());
+        let Answers { orders, mut sorted, strays } = requests.answer(batch, 0, |_, _| true);
+        assert_eq!(strays, 0);
         sorted.sort_by_key(|(asker, _)| *asker);
         (orders, sorted.into_iter().map(|(asker, replies)| (asker, replies.jobs())).collect())
     }
@@ -142,21 +177,39 @@ mod tests {
     }
 
     #[test]
-    fn replies_before_one_that_is_none_count() {
+    fn replies_beside_messages_that_are_none_count() {
         let tag = tag_of(1, 1);
-        let mut requests = Requests::default();
-        requests.open(&Batch::of(&[&[&tag, b"", b"x"]]), 5);
-        let Answers { orders, sorted, sound } =
-            requests.answer(&Batch::of(&[&[&tag, b"", b"y"], &[b"none"]]), 0);
-        assert_eq!((orders, sorted.len(), sorted[0].1.jobs()), (vec![5], 1, 1));
-        assert!(sound.is_err());
+        for strays in
+            [&[&tag[..], b"x"][..], &[&tag, b""], &[b"", b"x"], &[b"x"], &[&tag[..11], b"", b"x"], &[b""]]
+        {
+            let mut requests = Requests::default();
+            requests.open(&Batch::of(&[&[&tag, b"", b"x"]]), 5);
+            let found = requests.answer(&Batch::of(&[strays, &[&tag, b"", b"y"], strays]), 0, |_, _| true);
+            assert_eq!((found.orders, found.sorted.len(), found.strays), (vec![5], 1, 2), "{strays:?}");
+            assert_eq!(found.sorted[0].1.jobs(), 1);
+        }
     }
 
     #[test]
-    fn a_reply_without_its_envelope_is_a_violation() {
-        let tag = tag_of(1, 1);
-        for reply in [&[&tag[..], b"x"][..], &[&tag, b""], &[b"", b"x"], &[b"x"], &[&tag[..11], b"", b"x"]] {
-            assert!(Requests::default().answer(&Batch::of(&[reply]), 0).sound.is_err(), "{reply:?}");
-        }
+    fn only_who_holds_a_request_answers_it() {
+        let (tag, other) = (tag_of(1, 1), tag_of(1, 2));
+        let reply = Batch::of(&[&[&tag[..], b"", b"y"], &[&other[..], b"", b"y"]]);
+        let mut requests = Requests::default();
+        requests.open(&reply, 5);
+        let request = |index| {
+            let first = reply.job(Place::default()).expect("two");
+            if index == 0 { first.0 } else { reply.job(first.1).expect("two").0 }
+        };
+        requests.ask(request(0), 5, 1);
+        requests.ask(request(1), 6, 2);
+        let found = requests.answer(&reply, 0, |requests, order| requests.was_asked(order, 2));
+        assert_eq!((found.orders, found.sorted.len(), found.strays), (vec![6], 1, 0));
+        assert!(requests.order(&tag).is_some() && !requests.was_asked(6, 2));
+        // It was sent to another since, and both may answer.
+        requests.ask(request(0), 5, 3);
+        // Nobody keeps what is answered.
+        requests.ask(request(1), 6, 3);
+        assert!(!requests.was_asked(6, 3));
+        assert!(requests.was_asked(5, 1) && requests.was_asked(5, 3));
     }
 }

@@ -39,13 +39,22 @@ pub struct Decoder {
     job_frames: usize,
     batches: VecDeque<(Batch, Option<Mark>)>,
     commands: VecDeque<Command>,
+    /// Messages over the limit are left out, if what they are can be told from their first frame.
+    leaves_out: bool,
+    /// The first frame of the message that is being left out, and how many bytes of it have been announced.
+    leaving_out: Option<(Vec<u8>, usize)>,
+    left_out: VecDeque<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Body {
     Frame { more: bool },
+    LeftOut { more: bool },
     Command,
 }
+
+/// A message of more than so many bytes is not read to its end, whatever becomes of it.
+const MOST_LEFT_OUT: usize = (1 << 31) - 1;
 
 impl Decoder {
     /// A decoder that refuses jobs that count more than `max_message_size`; `knows_flow` if the peer does, too.
@@ -64,7 +73,21 @@ impl Decoder {
             job_frames: 0,
             batches: VecDeque::new(),
             commands: VecDeque::new(),
+            leaves_out: false,
+            leaving_out: None,
+            left_out: VecDeque::new(),
         }
+    }
+
+    /// A decoder that leaves such jobs out, if their first frame and the second are within the limit, and goes on: for replies, which
+    /// can be told from their envelope to be none of whoever waits for others.
+    pub fn leaving_out(max_message_size: usize, knows_flow: bool) -> Self {
+        Self { leaves_out: true, ..Self::new(max_message_size, knows_flow) }
+    }
+
+    /// The first frame of the next message that was left out.
+    pub fn left_out(&mut self) -> Option<Vec<u8>> {
+        self.left_out.pop_front()
     }
 
     /// Takes bytes in. What became whole is in [`Decoder::batch`] and [`Decoder::command`], also after an error.
@@ -111,7 +134,7 @@ impl Decoder {
             Some((Body::Frame { .. }, missing)) => missing,
             _ => 0,
         };
-        (self.job_cost > LARGE).then(|| self.job_cost - missing)
+        (self.job_cost > LARGE && self.leaving_out.is_none()).then(|| self.job_cost - missing)
     }
 
     /// The next whole jobs, and what was said of the first of them. A job that was sent before comes alone.
@@ -139,6 +162,7 @@ impl Decoder {
             let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
             match body {
                 Body::Frame { .. } => self.open.slab().extend_from_slice(taken),
+                Body::LeftOut { .. } => {}
                 Body::Command => self.command.extend_from_slice(taken),
             }
             *bytes = rest;
@@ -178,16 +202,25 @@ impl Decoder {
             // Settled at once if it is empty, as below: no byte will come to say so.
             return self.advance(Body::Command, length);
         }
+        if let Some((_, bytes)) = &mut self.leaving_out {
+            *bytes = bytes.saturating_add(length);
+            self.job_frames += 1;
+            if *bytes > MOST_LEFT_OUT || self.job_frames > MAX_FRAMES {
+                let cost = *bytes;
+                return Err(self.too_large(cost));
+            }
+            return self.advance(Body::LeftOut { more: header.more }, length);
+        }
         let frame_cost = if self.job_frames == 0 { length } else { length.saturating_add(FRAME_COST) };
         let cost = self.job_cost.saturating_add(frame_cost);
         if cost > self.max_message_size || self.job_frames == MAX_FRAMES {
-            let limit = self.max_message_size;
-            return Err(Error::new(
-                code::MESSAGE_TOO_LARGE,
-                format!(
-                    "a message over the limit of {limit} bytes and {MAX_FRAMES} frames (this one: {cost} bytes so far)"
-                ),
-            ));
+            let is_known = self.leaves_out && (2..MAX_FRAMES).contains(&self.job_frames);
+            if !is_known || cost > MOST_LEFT_OUT {
+                return Err(self.too_large(cost));
+            }
+            self.job_frames += 1;
+            self.leaving_out = self.open.abandon().map(|first| (first, cost));
+            return self.advance(Body::LeftOut { more: header.more }, length);
         }
         if self.open.slab().len() + length > LARGE
             || self.open.whole_frames() >= MAX_BATCH_FRAMES - MAX_FRAMES
@@ -202,6 +235,16 @@ impl Decoder {
         self.job_cost = cost;
         self.job_frames += 1;
         self.advance(Body::Frame { more: header.more }, length)
+    }
+
+    fn too_large(&self, cost: usize) -> Error {
+        let limit = self.max_message_size;
+        Error::new(
+            code::MESSAGE_TOO_LARGE,
+            format!(
+                "a message over the limit of {limit} bytes and {MAX_FRAMES} frames (this one: {cost} bytes so far)"
+            ),
+        )
     }
 
     /// Notes how much of the body is missing; what is whole is settled.
@@ -219,6 +262,12 @@ impl Decoder {
                     if self.mark.is_some_and(|mark| mark.attempt > 1) {
                         self.gather();
                     }
+                }
+            }
+            Body::LeftOut { more } => {
+                if !more {
+                    self.left_out.extend(self.leaving_out.take().map(|(first, _)| first));
+                    (self.job_cost, self.job_frames, self.mark) = (0, 0, None);
                 }
             }
             Body::Command => self.command_ended()?,
@@ -388,5 +437,46 @@ mod tests {
             count += batch.jobs();
         }
         assert_eq!(count, 20_200);
+    }
+
+    #[test]
+    fn a_reply_over_the_limit_is_left_out_and_what_is_around_it_is_not() {
+        let large = vec![7; 3 * LARGE];
+        let reply =
+            |body: &[u8]| [framed(frame::MORE, b"tag"), framed(frame::MORE, b""), framed(0, body)].concat();
+        let parts = [
+            framed(frame::MORE, b"parts"),
+            framed(frame::MORE, b""),
+            framed(frame::MORE, &large),
+            framed(frame::COMMAND, b"\x04PONG"),
+            framed(0, &large),
+        ];
+        let bytes =
+            [reply(b"before"), reply(&large), reply(b"between"), parts.concat(), reply(b"behind")].concat();
+        for step in [1, 7, 4096, bytes.len()] {
+            let mut decoder = Decoder::leaving_out(2 * LARGE, true);
+            for piece in bytes.chunks(step) {
+                decoder.feed(piece).expect("sound bytes");
+            }
+            let bodies: Vec<_> = jobs(&mut decoder).into_iter().map(|mut job| job.pop()).collect();
+            assert_eq!(bodies, [b"before".to_vec(), b"between".to_vec(), b"behind".to_vec()].map(Some));
+            assert_eq!(decoder.left_out(), Some(b"tag".to_vec()));
+            assert_eq!(decoder.left_out(), Some(b"parts".to_vec()));
+            assert_eq!(decoder.left_out(), None);
+            assert_eq!(decoder.command(), Some(Command::Pong { context: vec![] }));
+            assert!(decoder.is_between_jobs() && decoder.open_job().is_none());
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_told_or_has_no_end_is_not_left_out() {
+        let mut announced = [framed(frame::MORE, b"tag"), framed(frame::MORE, b"")].concat();
+        announced.push(2);
+        announced.extend((1_u64 << 40).to_be_bytes());
+        let many = [framed(frame::MORE, b"tag"), framed(frame::MORE, b"").repeat(1024)].concat();
+        for bytes in [framed(0, &[0; 1001]), announced, many] {
+            let mut decoder = Decoder::leaving_out(1000, true);
+            assert_eq!(decoder.feed(&bytes).map_err(|error| error.code), Err(code::MESSAGE_TOO_LARGE));
+        }
     }
 }
