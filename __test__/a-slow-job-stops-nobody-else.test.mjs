@@ -6,6 +6,7 @@ import { dialPush } from './helpers/flow.mjs'
 import { open } from './helpers/open.mjs'
 import { dial, frame, header, job } from './helpers/raw-peer.mjs'
 import { dialAsker } from './helpers/raw-requests.mjs'
+import { relay } from './helpers/relay.mjs'
 import { take } from './helpers/take.mjs'
 import { until } from './helpers/until.mjs'
 import { worker } from './helpers/worker.mjs'
@@ -79,11 +80,23 @@ test('a large job that brings a byte now and then is given up, and its connectio
   const refused = []
   pipe.on('refused', event => refused.push(event))
   for (const slow of [flow, plain]) slow.send(header(64 * MiB))
+  // One that waits for a slow loop, with a large job behind others that are not taken, is not late.
+  const { pipe: slowPipe, address: slowAddress } = await puller(t)
+  const waiting = await dial(t, slowAddress)
+  await waiting.handshake('PUSH')
+  waiting.send(job('one'), job('two'), header(MiB), Buffer.alloc(100_000))
+  const slowJobs = slowPipe.pull()
+  assert.equal(String((await slowJobs.next()).value), 'one')
   const drip = setInterval(() => [flow, plain].forEach(slow => slow.isClosed || slow.send(Buffer.alloc(1))), 500)
   t.after(() => clearInterval(drip))
   await Promise.all([flow.closed, plain.closed])
   await until(() => refused.length === 2)
   for (const { code, reason } of refused) assert.deepEqual([code, reason], ['ERR_ZEROPIPE_TIMEOUT', 'a large job has stopped arriving'])
+  assert.equal(waiting.isClosed, false)
+  waiting.send(Buffer.alloc(MiB - 100_000))
+  assert.equal(String((await slowJobs.next()).value), 'two')
+  assert.equal((await slowJobs.next()).value[0].length, MiB)
+  await slowJobs.return()
   // Whoever comes after it is served.
   const other = await dialPush(t, address)
   await other.pushWhenGranted('job')
@@ -126,4 +139,23 @@ test('what large jobs hold that arrive from many pushers at once is bounded, and
   assert.ok(grown < 64 + 32 + 16, `grew by ${grown} MiB`)
   for (const peer of peers) peer.send(Buffer.alloc(2 * MiB, 'x'))
   await until(() => far.lines.filter(line => line === `bytes ${32 * MiB}`).length === 12)
+})
+
+test('pushers whose large jobs find no memory for a while are not taken for dead, nor is who does not read them', limit, async t => {
+  const heartbeat = { interval: 200, timeout: 600 }
+  const { pipe, address } = await puller(t, { heartbeat })
+  const left = []
+  pipe.on('leave', event => left.push(event))
+  const pushers = []
+  for (let i = 0; i < 4; i++) {
+    const line = await relay(t, address, 12 * MiB)
+    const one = open(t, { push: { connect: line.address }, heartbeat })
+    one.on('leave', event => left.push(event))
+    pushers.push(one)
+  }
+  const taken = take(pipe, 4)
+  await Promise.all(pushers.map(one => one.push(Buffer.alloc(32 * MiB))))
+  assert.deepEqual((await taken).map(([body]) => body.length), Array(4).fill(32 * MiB))
+  await Promise.all(pushers.map(one => one.drain()))
+  assert.deepEqual(left, [])
 })

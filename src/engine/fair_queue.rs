@@ -33,13 +33,15 @@ pub struct FairQueue {
     pub(super) round: VecDeque<Rc<Link>>,
     /// Links that have ended and left jobs, the first to end first: together they have one turn in each round.
     ended: VecDeque<Rc<Link>>,
-    /// How many turns the others have had since.
+    /// What they cost.
+    ended_cost: usize,
+    /// Jobs dealt from living links since an ended one had its turn.
     turns: usize,
     /// What all inboxes hold, and what is here of large jobs that are arriving, in bytes.
     held: usize,
     /// Large jobs that are arriving.
     arrivals: Arrivals,
-    /// Whole jobs take up so much that plain peers are not read on.
+    /// Bytes of whole jobs from which on plain peers are not read.
     most_held: usize,
     /// Links that were refused to read because of that.
     readers_blocked_on_memory: bool,
@@ -60,6 +62,7 @@ impl FairQueue {
             links: Vec::new(),
             round: VecDeque::new(),
             ended: VecDeque::new(),
+            ended_cost: 0,
             turns: 0,
             held: 0,
             arrivals: Arrivals::new(max_message_size),
@@ -105,10 +108,8 @@ impl FairQueue {
         let bytes = link.inbox.borrow().bytes() + link.arriving.get().unwrap_or(0);
         let before = link.charged.replace(bytes);
         self.held = self.held + bytes - before;
-        let arriving = self.arrivals.bytes();
-        self.arrivals.note(link.id, link.arriving.get());
-        let has_shrunk = bytes < before || self.arrivals.bytes() < arriving;
-        if self.readers_blocked_on_memory && has_shrunk {
+        let may_others_grow = self.arrivals.note(link.id, link.arriving.get());
+        if self.readers_blocked_on_memory && (bytes < before || may_others_grow) {
             self.readers_blocked_on_memory = false;
             self.links.iter().for_each(|link| link.wake());
         }
@@ -119,10 +120,20 @@ impl FairQueue {
     pub(super) fn may_read(&mut self, link: &Link) -> bool {
         let may = match link.arriving.get() {
             Some(_) => self.arrivals.may_grow(link.id),
-            None => link.is_flow() || self.held - self.arrivals.bytes() < self.most_held,
+            None => link.is_flow() || self.is_little_held(),
         };
         self.readers_blocked_on_memory |= !may;
         may
+    }
+
+    /// Whether links are not read for want of memory.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.readers_blocked_on_memory
+    }
+
+    /// Whether whole jobs take up so little that plain peers may bring more.
+    fn is_little_held(&self) -> bool {
+        self.held - self.arrivals.bytes() < self.most_held && self.ended_cost < WINDOW
     }
 
     /// How many more bytes a zeropipe peer, one of so many, may send.
@@ -143,13 +154,15 @@ impl FairQueue {
         self.round.retain(|other| !Rc::ptr_eq(other, link));
         link.arriving.set(None);
         let mut dropped = 0;
-        if link.is_flow() && self.ended.iter().map(left_behind).sum::<usize>() >= WINDOW {
+        // A single one may leave more: what it had was granted.
+        if link.is_flow() && self.ended_cost > 0 && self.ended_cost + left_behind(link) > WINDOW {
             let mut inbox = link.inbox.borrow_mut();
             dropped = inbox.jobs();
             *inbox = Inbox::default();
         }
         self.charge(link);
         if !link.inbox.borrow().is_empty() {
+            self.ended_cost += left_behind(link);
             self.ended.push_back(Rc::clone(link));
         }
         dropped
@@ -158,6 +171,7 @@ impl FairQueue {
     /// Drops what ended links have left that their pushers, who are back, have queued again; how many jobs.
     pub(super) fn drop_requeued(&mut self) -> usize {
         let mut dropped = 0;
+        self.ended_cost = 0;
         for link in std::mem::take(&mut self.ended) {
             let mut inbox = link.inbox.borrow_mut();
             let row = inbox.first().map(|(_, row)| row);
@@ -170,14 +184,15 @@ impl FairQueue {
             drop(inbox);
             self.charge(&link);
             if !is_empty {
+                self.ended_cost += left_behind(&link);
                 self.ended.push_back(link);
             }
         }
         dropped
     }
 
-    /// Takes out all jobs of plain peers, dealt to nobody: the end closes. How many of each peer.
-    pub(super) fn take_plain(&mut self) -> Vec<(Arc<Peer>, u64)> {
+    /// How many jobs of each plain peer are dealt to nobody.
+    pub(super) fn count_plain(&self) -> Vec<(Arc<Peer>, u64)> {
         let links: Vec<_> =
             self.round.iter().chain(&self.ended).filter(|link| !link.is_flow()).cloned().collect();
         links.iter().map(|link| (Arc::clone(&link.peer), link.inbox.borrow().jobs() as u64)).collect()
@@ -224,6 +239,7 @@ impl FairQueue {
             && let Some(link) = self.ended.pop_front()
         {
             self.turns = 0;
+            self.ended_cost -= left_behind(&link);
             return Some(link);
         }
         self.turns += 1;
@@ -235,17 +251,23 @@ impl FairQueue {
         if link.inbox.borrow().is_empty() {
             link.wake();
         } else if link.peer.is_gone() {
-            self.ended.push_front(link);
+            self.return_ended(link);
         } else {
             self.round.push_back(link);
         }
     }
 
+    /// An ended link has more.
+    fn return_ended(&mut self, link: Rc<Link>) {
+        self.ended_cost += left_behind(&link);
+        self.ended.push_front(link);
+    }
+
     /// A link whose turn it still is goes back to where it was.
-    fn keep_turn(&mut self, link: Rc<Link>) {
+    fn return_unserved(&mut self, link: Rc<Link>) {
         if link.peer.is_gone() {
             self.turns = self.round.len();
-            self.ended.push_front(link);
+            self.return_ended(link);
         } else {
             self.turns -= 1;
             self.round.push_front(link);
@@ -260,7 +282,7 @@ impl FairQueue {
             let Some((job, row)) = inbox.first() else { continue };
             if sources.len() == most || !sources.is_empty() && !fits(&mut builder, job) {
                 drop(inbox);
-                self.keep_turn(link);
+                self.return_unserved(link);
                 break;
             }
             builder.put(job);

@@ -27,24 +27,36 @@ pub struct Heartbeat {
     next_ping: Instant,
     /// A PING is on its way or unanswered.
     asked: bool,
-    /// When an unanswered PING means that the peer is gone; runs from when it has left for the kernel.
+    /// When an unanswered PING means that the peer is gone; runs from when it has left for the kernel, or, on a link with flow, from when
+    /// it was made.
     deadline: Option<Instant>,
     /// The peer's own promise, made in its last PING: it speaks at least this often.
     promise: Option<(Duration, Instant)>,
     /// Since when, and how much, the peer has sent while it heard nothing of us.
     unanswered: Option<(Instant, usize)>,
+    /// When a peer that is not read was sent a sign of life.
+    alive: Instant,
 }
 
 /// A peer that has sent so much, for so long, and heard nothing of us meanwhile is sent a sign of life. With less on its way
 /// a PING of its own is not far behind.
-const MUCH: usize = 16 << 10;
-const LONG: Duration = Duration::from_millis(100);
+const ALIVE_BYTES: usize = 16 << 10;
+const ALIVE_DELAY: Duration = Duration::from_millis(100);
 
 impl Heartbeat {
     /// A clock that starts now.
     pub fn new(interval: Option<Duration>, timeout: Duration, now: Instant) -> Self {
         let next_ping = now + interval.unwrap_or(NEVER);
-        Self { interval, timeout, next_ping, asked: false, deadline: None, promise: None, unanswered: None }
+        Self {
+            interval,
+            timeout,
+            next_ping,
+            asked: false,
+            deadline: None,
+            promise: None,
+            unanswered: None,
+            alive: now,
+        }
     }
 
     /// So many bytes were received: any byte is life.
@@ -58,13 +70,23 @@ impl Heartbeat {
     }
 
     /// Something was written, so the peer will hear of us.
-    pub fn spoke(&mut self) {
+    pub fn sent(&mut self) {
         self.unanswered = None;
     }
 
     /// Whether the peer, which has just been heard, should hear of us: its PING may be far behind what it has sent before.
-    pub fn owes_sign(&self, now: Instant) -> bool {
-        self.unanswered.is_some_and(|(since, bytes)| bytes >= MUCH && since + LONG <= now)
+    pub fn is_alive_due(&self, now: Instant) -> bool {
+        self.unanswered.is_some_and(|(since, bytes)| bytes >= ALIVE_BYTES && since + ALIVE_DELAY <= now)
+    }
+
+    /// When a peer that is not read should hear of us again.
+    pub fn alive_due(&self) -> Instant {
+        self.alive + ALIVE_DELAY
+    }
+
+    /// It will.
+    pub fn alive_sent(&mut self, now: Instant) {
+        self.alive = now;
     }
 
     /// The PING has left for the kernel.
@@ -166,7 +188,7 @@ mod tests {
         let mut beat = Heartbeat::new(Some(SECOND), 3 * SECOND, start);
         assert_eq!(beat.tick(start + SECOND, false, false), Beat::Ping);
         beat.ping_left(start + SECOND);
-        (10..40).for_each(|_| beat.spoke());
+        (10..40).for_each(|_| beat.sent());
         assert_eq!(beat.due(), start + 2 * SECOND);
         assert_eq!(beat.tick(start + 4 * SECOND, false, false), Beat::Gone);
     }
@@ -175,14 +197,14 @@ mod tests {
     fn a_peer_that_sends_much_for_long_and_hears_nothing_is_owed_a_sign_of_life() {
         let start = Instant::now();
         let mut beat = Heartbeat::new(None, SECOND, start);
-        assert!(!beat.owes_sign(start + SECOND));
-        beat.received(MUCH, start);
-        assert!(!beat.owes_sign(start + LONG / 2) && beat.owes_sign(start + LONG));
-        beat.spoke();
-        assert!(!beat.owes_sign(start + SECOND));
-        beat.received(MUCH - 1, start + SECOND);
-        assert!(!beat.owes_sign(start + 9 * SECOND));
+        assert!(!beat.is_alive_due(start + SECOND));
+        beat.received(ALIVE_BYTES, start);
+        assert!(!beat.is_alive_due(start + ALIVE_DELAY / 2) && beat.is_alive_due(start + ALIVE_DELAY));
+        beat.sent();
+        assert!(!beat.is_alive_due(start + SECOND));
+        beat.received(ALIVE_BYTES - 1, start + SECOND);
+        assert!(!beat.is_alive_due(start + 9 * SECOND));
         beat.received(1, start + 9 * SECOND);
-        assert!(beat.owes_sign(start + 9 * SECOND));
+        assert!(beat.is_alive_due(start + 9 * SECOND));
     }
 }

@@ -116,6 +116,10 @@ pub trait End {
     fn take_back(&self, link: &Rc<Link>);
     /// Whether there is memory for what the link would read. If not, it is woken when there is.
     fn may_read(&self, link: &Link) -> bool;
+    /// Whether links are not read for want of memory.
+    fn is_short_of_memory(&self) -> bool {
+        false
+    }
     /// How many jobs of a batch, the first ones, the peer may have sent when so many that count so much have come before them.
     fn admits(&self, _link: &Link, _received: (u64, u64), batch: &Batch) -> usize {
         batch.jobs()
@@ -605,8 +609,8 @@ impl Connection {
             self.heartbeat.ping_left(Instant::now());
             self.unasked = false;
         }
-        if self.link.is_flow() {
-            self.heartbeat.spoke();
+        if length > 0 {
+            self.heartbeat.sent();
         }
         if !self.sent.is_empty() {
             (self.unread, self.unasked) = (true, true);
@@ -749,7 +753,7 @@ impl Connection {
         let admitted = self.fill_inbox();
         let any = self.link.inbox.borrow().received() > before;
         let arriving = self.decoder.open_job();
-        self.progress.note(arriving, now);
+        self.progress.note(arriving, now, self.end.is_short_of_memory());
         let mut received = Ok(());
         if self.link.arriving.replace(arriving) != arriving || any {
             received = self.end.received(&self.link);
@@ -767,13 +771,21 @@ impl Connection {
 
     /// Lets a peer hear of us that has sent much for long, unless another thread has written to it by itself.
     fn show_life(&mut self, now: Instant) {
-        if !self.link.is_flow() || !self.heartbeat.owes_sign(now) {
+        if !self.link.is_flow() || !self.heartbeat.is_alive_due(now) {
             return;
         }
         if !self.link.writer.borrow().as_ref().is_some_and(Writer::has_written) {
-            self.link.outbox.borrow_mut().put_command(command::ping(0, ALIVE));
+            self.send_alive();
         }
-        self.heartbeat.spoke();
+        self.heartbeat.sent();
+    }
+
+    /// Shows that we are there, unless something else that waits to be written will.
+    fn send_alive(&self) {
+        let mut outbox = self.link.outbox.borrow_mut();
+        if outbox.unwritten() == 0 {
+            outbox.put_command(command::ping(0, ALIVE));
+        }
     }
 
     /// Puts what was decoded into the inbox, but for jobs that the peer may not send.
@@ -846,7 +858,10 @@ impl Connection {
             (self.unread, self.unasked) = (true, true);
         }
         loop {
-            let due = self.progress.due().map_or(self.heartbeat.due(), |due| due.min(self.heartbeat.due()));
+            let is_unheard = self.is_held_back && self.link.is_flow();
+            let alive = is_unheard.then(|| self.heartbeat.alive_due());
+            let due =
+                [self.progress.due(), alive].into_iter().flatten().fold(self.heartbeat.due(), Instant::min);
             if due != self.timer.deadline() {
                 self.timer.as_mut().reset(due);
             }
@@ -854,17 +869,23 @@ impl Connection {
                 return Ok(());
             }
             let now = Instant::now();
-            if self.is_held_back {
-                self.progress.excuse(now);
+            let is_full = !self.link.is_flow() && !self.link.inbox.borrow().is_empty();
+            let reads_paused = is_full || self.is_held_back;
+            if reads_paused {
+                self.progress.restart(now);
             } else if self.progress.is_late(now) {
                 return Err(Why::Violation(Error::new(code::TIMEOUT, "a large job has stopped arriving")));
             }
             // A plain puller that is full stops reading and can't answer. One that we don't read we can't hear; and to send
             // it anything, should it have left, would have its system throw away what it has sent and we have yet to read. On a
-            // flow link both sides always read.
+            // flow link both sides read, but for a large job that finds no memory.
             let excused = !self.link.is_flow() && (self.unread || self.link.is_blocked.get());
-            let is_full = !self.link.is_flow() && !self.link.inbox.borrow().is_empty();
-            match self.heartbeat.tick(now, excused, is_full || self.is_held_back) {
+            if alive.is_some_and(|due| due <= now) {
+                // Its own PINGs are not read, and it must hear of us all the same.
+                self.send_alive();
+                self.heartbeat.alive_sent(now);
+            }
+            match self.heartbeat.tick(now, excused, reads_paused) {
                 Beat::Wait => {}
                 // No promise (TTL 0): a libzmq puller that is full would drop us for not hearing from us.
                 Beat::Ping => self.ping(),

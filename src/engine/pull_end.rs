@@ -130,7 +130,7 @@ impl PullEnd {
         }
         let mut state = self.state.borrow_mut();
         (state.is_closing, state.closing_since) = (true, Instant::now());
-        for (peer, left) in state.take_plain() {
+        for (peer, left) in state.count_plain() {
             peer.ledger().close(left);
             lost += left;
         }
@@ -556,6 +556,10 @@ impl End for PullEnd {
         // credit meanwhile, and must be heard: else it would be taken for dead.
         let is_refused = self.replies() && !link.is_flow() && is_glutted(link);
         !is_refused && self.state.borrow_mut().may_read(link)
+    }
+
+    fn is_short_of_memory(&self) -> bool {
+        self.state.borrow().is_short_of_memory()
     }
 
     fn admits(&self, link: &Link, received: (u64, u64), batch: &Batch) -> usize {

@@ -52,7 +52,8 @@ impl Listener {
         match endpoint {
             Endpoint::Ipc(path) if path == "*" => {
                 let folder = private_folder()?;
-                let mut own = Self::at(&folder.join("socket")).await?;
+                let bound = Self::at(&folder.join("socket")).await;
+                let mut own = bound.inspect_err(|_| drop(fs::remove_dir(&folder)))?;
                 own.file.as_mut().into_iter().for_each(|file| file.folder = Some(folder.clone()));
                 Ok(own)
             }
@@ -66,10 +67,7 @@ impl Listener {
 
     async fn at(path: &Path) -> io::Result<Self> {
         let socket = match UnixListener::bind(path) {
-            Err(error) if error.kind() == AddrInUse => {
-                remove_stale(path).await?;
-                UnixListener::bind(path)?
-            }
+            Err(error) if error.kind() == AddrInUse => replace_stale(path).await?,
             bound => bound?,
         };
         // It is removed by what it is called from everywhere.
@@ -123,29 +121,43 @@ async fn refuses(path: &Path) -> bool {
     UnixStream::connect(path).await.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Removes a socket whose owner died without removing it.
-async fn remove_stale(path: &Path) -> io::Result<()> {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
-    let stale = (metadata.dev(), metadata.ino());
-    if !metadata.file_type().is_socket() || !refuses(path).await {
-        return Err(AddrInUse.into());
+/// Binds where a socket is whose owner died without removing it.
+async fn replace_stale(path: &Path) -> io::Result<UnixListener> {
+    // Only one at a time, or a second would remove what the first has just bound.
+    let _lock = lock(path).await?;
+    for _ in 0..2 {
+        let metadata = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return UnixListener::bind(path),
+            found => found?,
+        };
+        if !metadata.file_type().is_socket() || !refuses(path).await {
+            return Err(AddrInUse.into());
+        }
+        sleep(BEFORE_LISTENING).await;
     }
-    sleep(BEFORE_LISTENING).await;
-    if identity(path).is_ok_and(|found| found == stale) && !refuses(path).await {
-        return Err(AddrInUse.into());
+    fs::remove_file(path)?;
+    UnixListener::bind(path)
+}
+
+/// What may be held by one process at a time for a path, and is free again however that ends: a socket without a file.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+async fn lock(path: &Path) -> io::Result<UnixListener> {
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(&std::path::absolute(path)?, &mut hasher);
+    let name = format!("\0zeropipe-replaces-{:016x}", std::hash::Hasher::finish(&hasher));
+    for _ in 0..100 {
+        match UnixListener::bind(&name) {
+            Err(error) if error.kind() == AddrInUse => sleep(BEFORE_LISTENING).await,
+            bound => return bound,
+        }
     }
-    // Another process may do the same, and may have bound there by now. What is moved aside is looked at once nobody else can get at it.
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{:016x}", random()));
-    if fs::rename(path, &aside).is_err() {
-        return Ok(());
-    }
-    let is_stale = identity(Path::new(&aside))? == stale;
-    if !is_stale {
-        fs::hard_link(&aside, path)?;
-    }
-    fs::remove_file(&aside)?;
-    if is_stale { Ok(()) } else { Err(AddrInUse.into()) }
+    Err(AddrInUse.into())
+}
+
+/// There is nothing of the kind.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+async fn lock(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// A new folder for nobody else.
@@ -195,29 +207,30 @@ mod tests {
         assert!(!path.exists());
     }
 
-    #[tokio::test(flavor = "current_thread")]
-    async fn of_many_that_replace_a_stale_socket_at_once_one_wins_and_keeps_it() {
-        let path = fresh();
-        drop(std::os::unix::net::UnixListener::bind(&path).expect("a fresh path"));
-        let barrier = std::sync::Arc::new(std::sync::Barrier::new(8));
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                let (path, barrier) = (path.clone(), barrier.clone());
-                std::thread::spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                    barrier.wait();
-                    runtime.expect("a runtime").block_on(async {
-                        let bound = Listener::at(&path).await.ok()?;
-                        Some((bound.file.as_ref()?.identity, bound))
-                    })
-                })
-            })
-            .collect();
-        let bound: Vec<_> =
-            threads.into_iter().filter_map(|thread| thread.join().expect("no panic")).collect();
-        assert_eq!(bound.len(), 1);
-        assert_eq!(identity(&path).expect("it is bound"), bound[0].0);
-        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+    #[test]
+    fn of_many_that_replace_a_stale_socket_at_once_one_wins_and_keeps_it() {
+        for _ in 0..10 {
+            let path = fresh();
+            drop(std::os::unix::net::UnixListener::bind(&path).expect("a fresh path"));
+            let barrier = std::sync::Barrier::new(8);
+            let race = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.expect("a runtime");
+                barrier.wait();
+                let bound = runtime.block_on(Listener::at(&path)).ok();
+                // Nobody lets go before all have tried.
+                barrier.wait();
+                let is_reached = std::os::unix::net::UnixStream::connect(&path).is_ok();
+                barrier.wait();
+                let _guard = runtime.enter();
+                bound.map(|_| is_reached)
+            };
+            let results: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(race)).collect();
+                threads.into_iter().filter_map(|thread| thread.join().expect("no panic")).collect()
+            });
+            assert_eq!(results, [true]);
+        }
     }
 
     #[test]

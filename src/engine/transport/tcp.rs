@@ -77,7 +77,7 @@ pub async fn bind(host: &Host, port: u16) -> io::Result<TcpListener> {
         }
     }
     let mut found = match host {
-        Host::Name(name) => interface(name, port)?,
+        Host::Name(name) => interface(name, port),
         _ => Vec::new(),
     };
     if found.is_empty() {
@@ -102,10 +102,12 @@ fn is_lacking(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
 }
 
-/// The addresses of an interface of this machine; none if there is none of that name.
-fn interface(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let all = if_addrs::get_if_addrs()?;
-    Ok(all.iter().filter(|own| own.name == name).map(|own| (own.ip(), port).into()).collect())
+/// The addresses of an interface of this machine; none if there is none of that name, or the system does not say. Those that mean
+/// something on their link alone are left out.
+fn interface(name: &str, port: u16) -> Vec<SocketAddr> {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    let is_meant = |own: &&if_addrs::Interface| own.name == name && !own.is_link_local();
+    all.iter().filter(is_meant).map(|own| (own.ip(), port).into()).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
