@@ -18,6 +18,7 @@ use super::{
     flight::Settled,
     link::Link,
     pipe::Pipe,
+    plain_turns::PlainTurns,
     push_port::PushPort,
     queue::{Lot, Queue, Ticket},
     requests::Requests,
@@ -59,6 +60,8 @@ pub struct Books {
     pub(super) links: Vec<Rc<Link>>,
     /// How many of them lead to plain peers.
     pub(super) plain: usize,
+    /// What those are given beside zeropipe peers.
+    pub(super) plain_turns: PlainTurns,
     /// The one that threads may write to by themselves.
     pub(super) lent: Option<Rc<Link>>,
     /// The peers that can take a job as far as it is up to them, the one whose turn it is first.
@@ -104,6 +107,7 @@ impl Books {
             undelivered: 0,
             links: Vec::new(),
             plain: 0,
+            plain_turns: PlainTurns::default(),
             lent: None,
             round: VecDeque::new(),
             is_patient: true,
@@ -252,6 +256,9 @@ impl Books {
     /// A peer has not started with jobs.
     pub(super) fn unstarted(&mut self, settled: Settled) {
         if let Settled::Own(lot) = settled {
+            if self.plain > 0 {
+                self.plain_turns.returned(lot.jobs(), self.links.len() - self.plain);
+            }
             self.land(lot.jobs(), lot.cost());
             for lot in self.wanted(lot) {
                 self.wait_again(&lot);
@@ -325,6 +332,7 @@ impl Books {
         if self.patient_until.is_some_and(|until| until <= now) {
             self.end_patience();
         }
+        self.plain_turns.handle_timeout(now);
         let Some(before) = self.pipe.config.ack_timeout.and_then(|limit| now.checked_sub(limit)) else {
             return;
         };
@@ -353,7 +361,9 @@ impl Books {
         let late = self.pipe.config.ack_timeout.and_then(held);
         let gathered = self.gathers_until.filter(|_| self.is_gathering);
         let delayed = self.delayed.first_key_value().map(|(key, _)| key.0);
-        let next = delayed.into_iter().chain(late).chain(self.patient_until).chain(gathered).min();
+        let turns = self.plain_turns.next_timeout();
+        let next =
+            delayed.into_iter().chain(late).chain(self.patient_until).chain(gathered).chain(turns).min();
         let is_earlier = next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm));
         self.alarm = next;
         is_earlier

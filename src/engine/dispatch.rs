@@ -10,6 +10,7 @@ use super::{
     flight::IDS,
     link::Link,
     outbox::{Outbox, Sent},
+    plain_turns::STANDSTILL,
     queue::{Lot, Queue},
 };
 use crate::{
@@ -66,6 +67,8 @@ impl Books {
     /// Jobs to each in turn; all that it can take to a peer that is the only one of few.
     fn deal_queue(&mut self, touched: &mut Vec<Rc<Link>>) {
         let (mut held, mut passed_over) = (Vec::new(), false);
+        // Plain peers that have had their turn.
+        let (is_mixed, mut waiting) = (self.is_mixed(), Vec::new());
         while self.queue.jobs() > 0 {
             let Some(link) = self.round.pop_front() else { break };
             if !wants(&link) {
@@ -91,16 +94,45 @@ impl Books {
                 self.round.push_back(link);
                 continue;
             }
+            let allowed = if is_mixed { self.allowance(&link) } else { usize::MAX };
+            if allowed == 0 {
+                waiting.push(link);
+                continue;
+            }
             if link.outbox.borrow().unwritten() == 0 {
                 touched.push(Rc::clone(&link));
             }
-            let is_alone =
-                self.round.is_empty() && held.is_empty() && !passed_over && self.links.len() < MANY;
+            let is_alone = self.round.is_empty()
+                && held.is_empty()
+                && waiting.is_empty()
+                && !passed_over
+                && self.links.len() < MANY;
             let most = if is_alone { usize::MAX } else { self.turn_of(&link) };
-            self.send(&link, most);
+            let before = self.queue.jobs();
+            self.send(&link, most.min(allowed));
+            if is_mixed && link.is_flow() {
+                self.round.extend(waiting.drain(..));
+            } else if is_mixed {
+                self.plain_turns.gave(link.id, before - self.queue.jobs());
+            }
             self.round.push_back(link);
         }
         held.into_iter().rev().for_each(|link| self.round.push_front(link));
+        if self.queue.jobs() > 0 && !waiting.is_empty() {
+            self.plain_turns.wait(Instant::now());
+        }
+        self.round.extend(waiting);
+    }
+
+    /// Whether plain peers have to share with zeropipe peers that want jobs, or have yet to say so.
+    fn is_mixed(&self) -> bool {
+        let wants_some = |link: &Rc<Link>| link.works() || link.is_flow() && link.age() < STANDSTILL;
+        self.plain > 0 && self.plain < self.links.len() && self.links.iter().any(wants_some)
+    }
+
+    /// How many jobs a peer may be given, as far as others are concerned.
+    fn allowance(&mut self, link: &Link) -> usize {
+        if link.is_flow() { usize::MAX } else { self.plain_turns.allowance(link.id) }
     }
 
     /// Whether to wait until there are enough jobs for a whole turn of one of many. While jobs come fast that is soon; once they don't, they
@@ -295,6 +327,9 @@ impl Books {
         }
         drop((flight, outbox));
         self.take_off(jobs, cost);
+        if self.plain > 0 {
+            self.plain_turns.sent(jobs, self.links.len() - self.plain);
+        }
         if is_again { whole_turn } else { jobs }
     }
 

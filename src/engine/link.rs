@@ -186,6 +186,7 @@ pub struct Link {
     pub charged: Cell<usize>,
     /// Messages of the peer that are ignored.
     pub strays: RefCell<Throttle>,
+    joined: Instant,
     ending: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Set while its task runs, which then needs no waking.
@@ -216,6 +217,7 @@ impl Link {
             arriving: Cell::new(None),
             charged: Cell::new(0),
             strays: RefCell::default(),
+            joined: Instant::now(),
             ending: Cell::new(false),
             waker: RefCell::default(),
             running: Cell::new(false),
@@ -247,6 +249,11 @@ impl Link {
     pub fn end(&self) {
         self.ending.set(true);
         self.wake();
+    }
+
+    /// How long it has been there.
+    pub fn age(&self) -> Duration {
+        self.joined.elapsed()
     }
 
     /// Whether the peer acknowledges jobs, and has or wants some.

@@ -1,7 +1,7 @@
 //! Everything that happens behind `push` and `pull`, on one I/O thread: the only floor that knows tokio.
 //!
 //! Out: [`push_port`] -> [`push_end`] -> [`queue`] -> [`dispatch`] -> [`outbox`] -> [`link`]; what was sent to a zeropipe peer stays
-//! in its [`flight`], and all of it in the [`books`], until it is acknowledged (or, by [`answers`], replied to). In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
+//! in its [`flight`], what plain peers get beside those is in [`plain_turns`], and all of it in the [`books`], until it is acknowledged (or, by [`answers`], replied to). In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
 //! [`consumer`]; and back, from the [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`];
 //! whether a consumer that does not come is stuck, or in [`line`] for its thread.
 //! Requests go the same ways ([`requests`]), and their replies back: from the [`ledger`] through the pusher's link to the [`asker`].
@@ -38,6 +38,7 @@ mod outbox;
 mod pace;
 pub mod peer;
 pub mod pipe;
+mod plain_turns;
 pub mod ports;
 mod pull_end;
 pub mod pull_port;

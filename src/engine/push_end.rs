@@ -257,6 +257,9 @@ impl End for PushEnd {
         }
         let mut books = self.open_books();
         let mut flight = link.flight.borrow_mut();
+        if books.plain > 0 && !matches!(command, FlowCommand::Credit { .. } | FlowCommand::Return(_)) {
+            books.plain_turns.settled();
+        }
         // What a peer that is done with jobs has shown of others is needed where those can lapse.
         let timed = self.config().ack_timeout.map(|_| Instant::now());
         let note_progress = |flight: &mut Flight, range: Range| {
@@ -334,6 +337,7 @@ impl End for PushEnd {
         self.port().peers.write(|peers| peers.retain(|peer| !Arc::ptr_eq(peer, &link.peer)));
         let mut books = self.open_books();
         books.links.retain(|other| !Rc::ptr_eq(other, link));
+        books.plain_turns.leave(link.id);
         books.count_plain();
         books.round.retain(|other| !Rc::ptr_eq(other, link));
         if !self.is_closed() {
