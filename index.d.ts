@@ -219,6 +219,13 @@ export interface PipeEvents {
    */
   refused: [event: { end: End, address: string, code: string, reason: string }]
   /**
+   * Nobody could be reached at an address that this end dials: before its other side is started
+   * (`ECONNREFUSED`, `ENOENT`), or because it is wrong (`ENOTFOUND`, `EACCES`, `ENOTDIR`,
+   * `ETIMEDOUT`, ...). It is dialled on. Told when such a failure begins, after a connection anew,
+   * and while it lasts once a minute for each code.
+   */
+  unreachable: [event: { end: End, address: string, code: string, reason: string }]
+  /**
    * A job has failed `maxAttempts` times and is given up. Told where it was pushed, with an error of the code
    * `ERR_ZEROPIPE_JOB_FAILED` that says what the last worker said; of jobs from a pusher that does not acknowledge, where the
    * handler ran, with what it rejected with. So are requests whose handler has failed and whose requester can't be told. Without a

@@ -46,7 +46,7 @@ function load () {
 }
 
 /** `PipeEvents` in index.d.ts. */
-const EVENTS = ['listening', 'join', 'leave', 'refused', 'dead']
+const EVENTS = ['listening', 'join', 'leave', 'refused', 'unreachable', 'dead']
 
 /** Bun and Deno name a version of libuv too, for the sake of those who ask, and have none that works. */
 const hasLibuv = process.versions.uv !== undefined && process.versions.bun === undefined && process.versions.deno === undefined

@@ -6,7 +6,7 @@ import { happening } from './helpers/happening.mjs'
 import { open } from './helpers/open.mjs'
 import { inprocPlace } from './helpers/place.mjs'
 import { program } from './helpers/program.mjs'
-import { dial, job } from './helpers/raw-peer.mjs'
+import { dial, job, listen } from './helpers/raw-peer.mjs'
 import { turns } from './helpers/settle.mjs'
 
 const limit = { timeout: 10_000 }
@@ -118,6 +118,35 @@ test('a job over the limit that a plain pusher sends is refused with it, wanted 
   const { end, code, address } = await refused
   assert.deepEqual({ end, code, address }, { end: 'pull', code: 'ERR_ZEROPIPE_MESSAGE_TOO_LARGE', address: from })
   await peer.closed
+})
+
+test('unreachable is told when a failure to dial begins, and again after a connection, not each time', limit, async t => {
+  const listener = await listen(t)
+  const { address } = listener
+  await listener.close()
+  const worker = open(t, { pull: address })
+  const told = []
+  for (const name of ['unreachable', 'join', 'leave', 'refused']) worker.on(name, event => told.push([name, event.code]))
+  for (let life = 0; life < 2; life++) {
+    const unreachable = happening(worker, 'unreachable')
+    if (life === 0) await worker.ready()
+    const { end, address: where, reason } = await unreachable
+    assert.deepEqual([end, where], ['pull', address])
+    assert.ok(reason.includes(address), reason)
+    // Time for several dials.
+    await new Promise(resolve => setTimeout(resolve, 500))
+    const joined = happening(worker, 'join')
+    const pusher = open(t, { push: address })
+    await pusher.ready()
+    await joined
+    const left = happening(worker, 'leave')
+    if (life === 0) await pusher.close()
+    else await pusher.close().then(() => worker.close())
+    await left
+  }
+  const names = told.map(([name]) => name)
+  assert.deepEqual(names.slice(0, 6), ['unreachable', 'join', 'leave', 'unreachable', 'join', 'leave'])
+  assert.ok(told.every(([name, code]) => name !== 'unreachable' || code === 'ECONNREFUSED'))
 })
 
 test('on, once and off can be chained, and do what they say', limit, async t => {

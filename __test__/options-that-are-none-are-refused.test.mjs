@@ -169,7 +169,7 @@ test('a listener of an event that there is not is refused, and the events are na
     return true
   }
   for (const member of ['on', 'once', 'off']) {
-    assert.throws(() => pipe[member]('message', () => {}), refused('"message"', 'jobs come by pull()', 'dead', 'join', 'leave', 'listening', 'refused'))
+    assert.throws(() => pipe[member]('message', () => {}), refused('"message"', 'jobs come by pull()', 'dead', 'join', 'leave', 'listening', 'refused', 'unreachable'))
     assert.throws(() => pipe[member]('error', () => {}), refused('"error"', 'rejects'))
     assert.throws(() => pipe[member]('Joined', () => {}), refused('did you mean join?', 'there are: join, '))
     assert.throws(() => pipe[member]('toString', () => {}), refused('"toString"'))
@@ -177,6 +177,6 @@ test('a listener of an event that there is not is refused, and the events are na
     assert.throws(() => pipe[member](undefined, () => {}), refused('undefined'))
     assert.throws(() => pipe[member]('join'), refused('join', 'undefined', 'function'))
     assert.throws(() => pipe[member]('join', { handleEvent () {} }), refused('join', 'an object'))
-    for (const name of ['listening', 'join', 'leave', 'refused', 'dead']) assert.equal(pipe[member](name, () => {}), pipe)
+    for (const name of ['listening', 'join', 'leave', 'refused', 'unreachable', 'dead']) assert.equal(pipe[member](name, () => {}), pipe)
   }
 })

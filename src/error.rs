@@ -69,6 +69,8 @@ fn system_code(error: &io::Error) -> &'static str {
         Kind::TimedOut => "ETIMEDOUT",
         Kind::HostUnreachable => "EHOSTUNREACH",
         Kind::NetworkUnreachable => "ENETUNREACH",
+        Kind::NetworkDown => "ENETDOWN",
+        Kind::WouldBlock => "EAGAIN",
         Kind::UnexpectedEof => code::DISCONNECTED,
         Kind::Unsupported => code::UNSUPPORTED,
         _ => match error.raw_os_error() {

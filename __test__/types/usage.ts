@@ -27,6 +27,7 @@ export async function uses (signal: AbortSignal): Promise<void> {
   const { push: { bound, queued, peers }, pull: { received }, request: { done }, reply: { received: asked } }: PipeStats = stats()
   on('join', ({ address, identity, flow, end }) => { void [address, identity, flow, end === 'push'] })
     .once('refused', ({ code, reason }) => { void [code.length, reason.length] })
+    .on('unreachable', ({ end, address, code, reason }) => { void [end.length, address.length, code.length, reason.length] })
     .off('dead', ({ job, error }) => { void [job[0], error] })
   void [accepted, ended, answer, answered, done, asked, bound, queued, peers[0]?.jobs, received]
 }

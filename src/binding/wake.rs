@@ -172,6 +172,9 @@ impl From<&Event> for Mail {
             },
             Event::Refused { side, address, error } => because(mail("refused", side, address, ""), error),
             Event::Withheld => Self { kind: "withheld", ..Self::default() },
+            Event::Unreachable { side, address, error } => {
+                because(mail("unreachable", side, address, ""), error)
+            }
             Event::Closing => Self { kind: "closing", ..Self::default() },
             Event::Parted => Self { kind: "parted", ..Self::default() },
             Event::Closed(tally) => Self {

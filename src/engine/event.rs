@@ -110,6 +110,15 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+    /// Nobody could be reached at an address that is dialled, which goes on.
+    Unreachable {
+        /// Which end.
+        side: Side,
+        /// The address, as it was given.
+        address: String,
+        /// Why.
+        error: Error,
+    },
     /// A job was given up because zeropipe peers failed on it too often.
     Dead {
         /// All its frames.
