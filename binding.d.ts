@@ -97,6 +97,8 @@ export declare class NativePipe {
   tidy(): void
   /** Whether no other thread uses the pipe. */
   isAlone(): boolean
+  /** For how many milliseconds nobody has been connected to an end, by its name; -1 if somebody is. */
+  alone(end: string): number
   /** A snapshot. */
   stats(): NativeStats
   /**
@@ -132,12 +134,20 @@ export declare class NativePushEnd {
    * nothing.
    */
   ownProgress(): number | null
+  /**
+   * Counts of which one changes with every job that is accepted, dealt, settled or given up, and the bytes that have
+   * passed through the pipe, either way, heartbeats among them.
+   */
+  counts(): Array<number>
   /** Jobs that are accepted and not delivered. */
   undelivered(): number
 }
 
 /** What is wrong with an endpoint, or nothing. */
 export declare function endpointProblem(text: string, connects: boolean): string | null
+
+/** Whether this is to be said to users now, by whichever thread of the process: it was not yet. */
+export declare function isFirstToSay(text: string): boolean
 
 /** An event or an answer. */
 export interface Mail {

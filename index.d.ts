@@ -238,6 +238,12 @@ export interface PipeEvents {
  * Members of a pipe. Each can be taken off it and called by itself. Errors reject; only `on`,
  * `once` and `off` throw.
  *
+ * What waits for 3 s and may do so for ever says so by a process warning (`ZEROPIPE_WAITING`), once
+ * in a process for each address and reason: where it waits, for whom, and why if that is known.
+ * Namely a loop, a handler or `ready` at an end that dials, and to which nobody was connected for
+ * those 3 s; a push, or an open request, without a worker; a push that waits for room while the
+ * connected workers take no job and finish none; `drain`, `close` and the end of the process.
+ *
  * Options are a plain object (of any realm, or without a prototype) with no other names than are
  * given here, each read once. Anything else rejects with `ERR_ZEROPIPE_INVALID_OPTION`, whose text
  * says what was probably meant.

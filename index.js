@@ -195,11 +195,13 @@ const makePipe = (function makePipe (readOptions, makeNative) {
     }
     const forget = parts().abort.onAbort(signal, () => session.tellWatchers())
     session.hold()
+    for (const [end] of wanted) session.watchdogs[end].expect()
     try {
       while (!session.isClosed && !signal?.aborted && !isEnough()) await session.change()
       if (session.isClosed) throw session.closedError()
     } finally {
       session.release()
+      for (const [end] of wanted) session.watchdogs[end].unexpect()
       forget()
     }
   }

@@ -38,7 +38,7 @@ test('the demo prints what a reader of the article expects', { timeout: 60_000 }
 })
 
 test('every code that the README lists exists, and every code that exists is listed', () => {
-  const source = ['../src/error.rs', '../lib/errors.js', '../lib/session.js', '../lib/exit.js', '../lib/handlers.js', '../index.js']
+  const source = ['../src/error.rs', '../lib/errors.js', '../lib/session.js', '../lib/exit.js', '../lib/handlers.js', '../lib/watchdog.js', '../index.js']
     .map(file => readFileSync(new URL(file, import.meta.url), 'utf8')).join('')
   const codes = text => new Set(text.match(/ZEROPIPE_[A-Z_]+|`_[A-Z_]+`/g).map(code => code.replace(/^`_|^ZEROPIPE_|`/g, '')))
   const listed = codes(readme)

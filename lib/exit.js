@@ -6,10 +6,9 @@
 
 const { Set, clearTimeout, now, process, setInterval, setTimeout, unmocked } = require('./runtime.js')
 const { writeSync } = unmocked('node:fs') ?? require('node:fs')
-const { count, gaveUp, warn } = require('./errors.js')
+const { gaveUp } = require('./errors.js')
+const { watchDelivery } = require('./watchdog.js')
 
-/** How long a process may wait silently. */
-const PATIENCE = 3_000
 /** So often in a linger it is looked whether anything has become of open requests. */
 const LOOKS = 4
 /** `process.exit()` is not held up for longer, whatever `linger` says. */
@@ -17,8 +16,6 @@ const MOST_AT_EXIT = 2_000
 
 const sessions = new Set()
 let isWatching = false
-/** One warning a process is enough. */
-let hasWarned = false
 
 function watch (session) {
   sessions.add(session)
@@ -48,14 +45,14 @@ function mustDeliver (session) {
 async function linger (session) {
   const { linger } = session.options
   session.hold()
-  const patience = startPatience(session, false)
+  const stopWatching = watchDelivery(session, false)
   const end = linger < 2 ** 31 ? setTimeout(() => session.close(0), linger) : undefined
   try {
     await (session.isClosing ? session.over : session.drainAll())
   } catch {
     // Closed meanwhile, which has said what became of the jobs; or an end that can't open, which its callers know.
   }
-  clearTimeout(patience)
+  stopWatching()
   clearTimeout(end)
   session.release()
 }
@@ -73,37 +70,6 @@ function startLapse ({ options: { linger } }, requests) {
     changes = requests.changes
     if (quiet === LOOKS) requests.release()
   }, linger / LOOKS).unref()
-}
-
-/** Warns after a while; `ifAlone` says that only a missing worker is worth a word. A timer, to be cleared. */
-function startPatience (session, ifAlone) {
-  return setTimeout(complain, PATIENCE, session, ifAlone).unref()
-}
-
-function complain (session, ifAlone) {
-  const { bound, peers } = session.native.stats().push
-  if (ifAlone && peers.length > 0) return
-  const where = bound.length > 0 ? bound.join(', ') : session.options.address
-  const jobs = session.undelivered() + session.pushEnd.waiting.jobs
-  if (jobs === 0) return
-  warnOnce(`${count(jobs)} waiting at ${where} for ${peers.length === 0 ? 'a worker to connect' : 'a worker with room'}; ` +
-    'the process stays until all is delivered: bound that with the option linger (milliseconds)')
-}
-
-function warnOnce (text) {
-  if (hasWarned) return
-  hasWarned = true
-  warn('ZEROPIPE_WAITING', text)
-}
-
-/** The same for requests that nobody is there to answer. */
-function patienceWithRequests (session) {
-  return setTimeout(() => {
-    const { count: open } = session.requests
-    if (session.native.stats().request.peers.length > 0 || open === 0) return
-    warnOnce(`${open} ${open === 1 ? 'request' : 'requests'} waiting for a replier to connect (${session.options.address}); ` +
-      'the process stays until all are answered: bound that with the option linger of the pipe or timeout of request (milliseconds)')
-  }, PATIENCE).unref()
 }
 
 /** The process ends now: what connected peers can take, or are to be told, in a moment is still theirs. */
@@ -130,4 +96,9 @@ function flushUncaught () {
   if ((unmocked('node:worker_threads') ?? require('node:worker_threads')).isMainThread) for (const session of sessions) session.abandon()
 }
 
-module.exports = { watch, unwatch, patience: startPatience, patienceWithRequests, startLapse }
+/** Whether any pipe of this thread has a job in hand. */
+function isPulling () {
+  return [...sessions].some(session => [...session.eachUser()].some(user => user.isBusy))
+}
+
+module.exports = { isPulling, watch, unwatch, startLapse }

@@ -139,11 +139,17 @@ class Handlers {
     return { job, info: this.unpacker.info(), number: this.unpacker.begun - 1 }
   }
 
+  /** Whether a handler has a job in hand. */
+  get isBusy () {
+    return this.running > 0
+  }
+
   wait () {
     this.unpacker.slots = this.concurrency - this.running
     // To wait again tells the engine how many could run by now.
     if (this.isWaiting) return this.unpacker.serve()
     this.isWaiting = true
+    this.session.watchdogs[this.side].begin()
     this.unpacker.wait(this.take)
   }
 

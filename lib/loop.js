@@ -127,6 +127,11 @@ class Loop {
     return this.waiting.splice(0)
   }
 
+  /** Whether somebody has a job in hand, and does not ask for more. */
+  get isBusy () {
+    return this.unpacker !== null && this.unpacker.begun > 0 && this.awaited === 0
+  }
+
   async finish () {
     // It has come back for more, so it is done with what it had.
     this.settle()
@@ -149,6 +154,7 @@ class Loop {
   await () {
     if (this.awaited++ === 0) this.session.waitingLoops.add(this)
     this.session.hold()
+    this.session.watchdogs.pull.begin()
     this.unpacker.wait(this.take)
   }
 

@@ -111,6 +111,7 @@ class PushEnd {
   takeOrAwait (entry, isForced) {
     if (entry.take(this.packer, isForced)) return true
     if (this.unlockTimer === undefined) this.unlockLater()
+    this.session.watchdogs[this.name].begin()
     this.packer.flush()
     this.native.awaitRoom()
     // Jobs may have left between the two: then nobody would wake us.

@@ -7,7 +7,7 @@ const { Buffer, Promise, clearInterval, clearTimeout, nextTick, setTimeout, unmo
 const { randomFillSync } = unmocked('node:crypto') ?? require('node:crypto')
 const { onAbort } = require('./abort.js')
 const { code, makeError } = require('./errors.js')
-const { patienceWithRequests, startLapse } = require('./exit.js')
+const { startLapse } = require('./exit.js')
 const { checkJob } = require('./packer.js')
 const { PushEnd } = require('./push_end.js')
 const { Slicer } = require('./slicer.js')
@@ -47,7 +47,6 @@ class Requests {
      * `linger` milliseconds.
      */
     this.isHeld = false
-    this.patience = undefined
     this.lapse = undefined
     this.tick = () => {
       if (this.count === 0 && this.isHeld) this.release()
@@ -150,14 +149,13 @@ class Requests {
 
   hold () {
     this.isHeld = true
-    this.patience = patienceWithRequests(this.session)
+    this.session.watchdogs.request.begin()
     this.lapse = startLapse(this.session, this)
     this.session.hold()
   }
 
   release () {
     this.isHeld = false
-    clearTimeout(this.patience)
     clearInterval(this.lapse)
     this.session.release()
   }

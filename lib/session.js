@@ -11,6 +11,7 @@ const { PushEnd } = require('./push_end.js')
 const { Requests } = require('./requests.js')
 const { begin } = require('./turn.js')
 const { Unpacker } = require('./unpacker.js')
+const { Watchdog, watchDelivery } = require('./watchdog.js')
 
 /** Bits of what the engine asks us to look at (`src/engine/event.rs`). */
 const ROOM = 1
@@ -35,6 +36,9 @@ class Session {
     this.pushEnd = new PushEnd(this, 'push', jobs => this.comeTooLate(jobs))
     /** Once there was one. */
     this.requests = null
+    this.watchdogs = Object.fromEntries(['push', 'pull', 'request', 'reply'].map(end => [end, new Watchdog(this, end, exit.isPulling)]))
+    /** How many wait for all jobs to be delivered, and say so if that takes long. */
+    this.deliveries = 0
     this.opening = { push: null, pull: null, request: null, reply: null }
     this.isClosing = false
     this.isClosed = false
@@ -88,7 +92,10 @@ class Session {
   open (end) {
     if (this.isClosed) return Promise.reject(this.closedError())
     this.opening[end] ??= this.ask(id => this.native.open(end, id)).then(
-      () => this.outgoing(end)?.opened(),
+      () => {
+        this.outgoing(end)?.opened()
+        if (end === 'push') this.watchdogs.push.start()
+      },
       error => {
         this.opening[end] = null
         this.outgoing(end)?.refuse(error)
@@ -115,11 +122,11 @@ class Session {
   /** Resolves when everything pushed so far is delivered. */
   async drain (signal) {
     throwIfAborted(signal)
-    const patience = exit.patience(this, true)
+    const stopWatching = watchDelivery(this, true)
     try {
       await aborting(this.drainAll(), signal)
     } finally {
-      clearTimeout(patience)
+      stopWatching()
     }
   }
 
@@ -146,6 +153,12 @@ class Session {
       if (user !== undefined) yield user
       else this.users.delete(reference)
     }
+  }
+
+  /** Whether somebody waits for jobs, or requests, that come in. */
+  waitsForJobs (end) {
+    for (const { unpacker } of this.eachUser()) if (unpacker?.end === end && unpacker.takers.length > 0) return true
+    return false
   }
 
   /** It takes no more. How many jobs that had arrived are lost, because the pipe is closed. */
@@ -248,13 +261,13 @@ class Session {
   }
 
   async finish () {
-    const patience = exit.patience(this, false)
+    const stopWatching = watchDelivery(this, false)
     // Pushes and requests that were made before still get in, if they do in time.
     await Promise.race([Promise.all(this.pushEnds.map(end => end.waiting.emptied())), this.lingerOver])
     this.pushEnds.forEach(end => end.flush())
     const finished = this.ask(id => this.native.close(Infinity, id))
     this.lingerOver.then(() => this.isClosed || this.ask(id => this.native.close(0, id)))
-    this.over.then(() => clearTimeout(patience))
+    this.over.then(stopWatching)
     // Not `over`: this may be awaited in a loop body, for which that would wait.
     await finished
   }
@@ -290,6 +303,7 @@ class Session {
     if (this.isClosed) return 0
     this.isClosing = this.isClosed = true
     clearTimeout(this.lingerTimer)
+    for (const watchdog of Object.values(this.watchdogs)) watchdog.close()
     this.pushEnd.refuse(this.closedError())
     this.requests?.refuse(this.closedError())
     let lost = 0
@@ -352,6 +366,7 @@ class Session {
         default:
           // In a tick of its own: a listener that throws must not keep others from being told.
           nextTick(this.tell, mail.kind, toEvent(mail))
+          this.watchdogs[mail.side]?.told(mail.kind, mail)
           this.tellWatchers()
       }
     }

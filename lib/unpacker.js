@@ -20,6 +20,7 @@ let lastNameless = 0
 class Unpacker {
   /** `end` is 'pull' or 'reply'; `prefetch` a number or 'auto'; `inOrder` says that each job is done when the next is asked for. */
   constructor (native, end, prefetch, inOrder) {
+    this.end = end
     this.consumer = native.consumer(end, prefetch === 'auto' ? -1 : prefetch, inOrder)
     this.words = this.consumer.words()
     this.slicer = new Slicer(this.consumer.tray())

@@ -28,6 +28,7 @@ use crate::{
         event::{Handle, Side},
         keeper,
         pipe::Pipe,
+        said,
     },
     error,
 };
@@ -188,11 +189,24 @@ impl NativePipe {
         self.seat.pipe.users() == 1
     }
 
+    /// For how many milliseconds nobody has been connected to an end, by its name; -1 if somebody is.
+    #[napi(catch_unwind)]
+    pub fn alone(&self, end: String) -> Result<f64> {
+        let alone = self.seat.pipe.alone_for(side(&end)?);
+        Ok(alone.map_or(-1.0, |alone| alone.as_secs_f64() * 1000.0))
+    }
+
     /// A snapshot.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> NativeStats {
         NativeStats::of(&self.seat.pipe)
     }
+}
+
+/// Whether this is to be said to users now, by whichever thread of the process: it was not yet.
+#[napi(catch_unwind)]
+pub fn is_first_to_say(text: String) -> bool {
+    said::is_first(&text)
 }
 
 /// The end of that name.

@@ -103,6 +103,16 @@ impl NativePushEnd {
         ports.depend_on_themselves().then(|| (ports.push.done() + ports.pull.received()) as f64)
     }
 
+    /// Counts of which one changes with every job that is accepted, dealt, settled or given up, and the bytes that have
+    /// passed through the pipe, either way, heartbeats among them.
+    #[napi(catch_unwind)]
+    pub fn counts(&self) -> Vec<f64> {
+        let port = self.port();
+        let counts =
+            [port.waiting() as u64, port.in_flight() as u64, port.done(), port.redelivered(), port.dead()];
+        counts.into_iter().chain([self.seat.pipe.passed()]).map(|count| count as f64).collect()
+    }
+
     /// Jobs that are accepted and not delivered.
     #[napi(catch_unwind)]
     pub fn undelivered(&self) -> f64 {

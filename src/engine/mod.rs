@@ -7,7 +7,7 @@
 //! Requests go the same ways ([`requests`]), and their replies back: from the [`ledger`] through the pusher's link to the [`asker`].
 //! An idle link may be written to by others: [`lease`] of a [`shortcut`] on a [`stream`]; and read by them, while there is only a [`trickle`]: [`tap`].
 //! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`]; why one of them
-//! can't listen is told by [`in_use`].
+//! can't listen is told by [`in_use`]. What users were told once by any thread is in [`said`].
 
 mod answers;
 mod arrival;
@@ -46,6 +46,7 @@ mod push_end;
 pub mod push_port;
 mod queue;
 pub mod requests;
+pub mod said;
 mod shortcut;
 mod stream;
 pub mod tap;

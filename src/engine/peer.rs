@@ -1,8 +1,11 @@
 //! What is known and counted of one connected peer, for `stats()` and `info.from`.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use super::ledger::Ledger;
@@ -125,5 +128,72 @@ impl<T: Clone> Board<T> {
     fn lock(&self) -> std::sync::MutexGuard<'_, T> {
         // What is behind it is plain data: sound even if a thread panicked while it held the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The peers that are connected to an end, for other threads to read at any time.
+#[derive(Debug)]
+pub struct Peers {
+    list: Board<Vec<Arc<Peer>>>,
+    /// Since when there is none, if there is none: the end of the last, or the beginning.
+    alone_since: Board<Instant>,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { list: Board::default(), alone_since: Board(Mutex::new(Instant::now())) }
+    }
+}
+
+impl Peers {
+    /// All of them.
+    pub fn read(&self) -> Vec<Arc<Peer>> {
+        self.list.read()
+    }
+
+    /// Some come or go.
+    pub(super) fn write(&self, change: impl FnOnce(&mut Vec<Arc<Peer>>)) {
+        self.list.write(|list| {
+            let were_some = !list.is_empty();
+            change(list);
+            if were_some && list.is_empty() {
+                self.alone_since.write(|since| *since = Instant::now());
+            }
+        });
+    }
+
+    /// For how long there has been none; `None` if there is one.
+    pub fn alone_for(&self) -> Option<Duration> {
+        let mut alone_for = None;
+        self.list.write(|list| {
+            if list.is_empty() {
+                alone_for = Some(self.alone_since.read().elapsed());
+            }
+        });
+        alone_for
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_alone_from_the_end_of_its_last_peer_on() {
+        let peers = Peers::default();
+        let pause = Duration::from_millis(20);
+        std::thread::sleep(pause);
+        assert!(peers.alone_for().is_some_and(|alone| alone >= pause));
+        peers.write(|list| list.extend([Arc::default(), Arc::default()]));
+        assert_eq!(peers.alone_for(), None);
+        std::thread::sleep(pause);
+        peers.write(|list| drop(list.pop()));
+        assert_eq!(peers.alone_for(), None);
+        let before = Instant::now();
+        peers.write(Vec::clear);
+        assert!(peers.alone_for().is_some_and(|alone| alone <= before.elapsed()));
+        std::thread::sleep(pause);
+        peers.write(Vec::clear);
+        assert!(peers.alone_for().is_some_and(|alone| alone >= pause));
     }
 }

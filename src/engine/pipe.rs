@@ -123,6 +123,17 @@ impl Pipe {
         self.pipeline.push.undelivered() + self.requests.push.undelivered()
     }
 
+    /// How many bytes have passed through it, either way.
+    pub fn passed(&self) -> u64 {
+        self.traffic.bytes()
+    }
+
+    /// For how long nobody has been connected to an end; `None` if somebody is.
+    pub fn alone_for(&self, side: Side) -> Option<Duration> {
+        let Ports { push, pull, .. } = self.ports(side.pattern());
+        if side.is_out() { &push.peers } else { &pull.peers }.alone_for()
+    }
+
     /// How many users it has.
     pub fn users(&self) -> usize {
         self.handles().len()

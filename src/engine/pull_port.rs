@@ -13,7 +13,7 @@ use super::{
     delivery::{Delivery, Fate},
     event::Handle,
     nudge::Nudge,
-    peer::{Board, Peer},
+    peer::{Board, Peers},
 };
 use crate::{batch::Batch, wire::flow::Instance};
 
@@ -46,7 +46,7 @@ pub struct PullPort {
     /// Where it listens.
     pub bound: Board<Vec<String>>,
     /// Who is connected.
-    pub peers: Board<Vec<Arc<Peer>>>,
+    pub peers: Peers,
 }
 
 impl PullPort {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::{
     nudge::Nudge,
-    peer::{Board, Peer},
+    peer::{Board, Peer, Peers},
     shortcut::Shortcut,
 };
 use crate::{batch::Batch, config::Config};
@@ -41,7 +41,7 @@ pub struct PushPort {
     /// Where it listens, and who is connected.
     pub bound: Board<Vec<String>>,
     /// Who is connected.
-    pub peers: Board<Vec<Arc<Peer>>>,
+    pub peers: Peers,
 }
 
 /// What was handed over.
@@ -120,7 +120,7 @@ impl Default for PushPort {
             is_full: AtomicBool::new(false),
             idle_words: Mutex::default(),
             bound: Board::default(),
-            peers: Board::default(),
+            peers: Peers::default(),
         }
     }
 }

@@ -29,6 +29,11 @@ impl Traffic {
         }
     }
 
+    /// How many bytes have passed, ever.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
     /// Resolves when much has passed and nothing does any more.
     pub(super) async fn quiet(&self) {
         self.bell.notified().await;
