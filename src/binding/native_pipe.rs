@@ -205,6 +205,7 @@ impl NativePipe {
 
 /// Whether this is to be said to users now, by whichever thread of the process: it was not yet.
 #[napi(catch_unwind)]
+#[cfg_attr(test, allow(dead_code, reason = "only JavaScript calls it, and there is none in unit tests"))]
 pub fn is_first_to_say(text: String) -> bool {
     said::is_first(&text)
 }
