@@ -33,7 +33,7 @@ function project (t) {
    * What `require` says there; as if on another platform, if one is told, with arguments for the
    * runtime, as another user, or by a `command` that the runtime and its arguments follow.
    */
-  const load = async ({ platform, arch, execArgv = [], uid, command = [] } = {}) => {
+  const load = async ({ platform, arch, execArgv = [], command = [] } = {}) => {
     const says = (name, value) => value === undefined ? '' : `Object.defineProperty(process, '${name}', { value: '${value}' })\n`
     const file = join(directory, 'program.cjs')
     writeFileSync(file, `${says('platform', platform)}${says('arch', arch)}
@@ -41,7 +41,7 @@ function project (t) {
       catch ({ code, message }) { console.log(JSON.stringify({ code, message })) }`)
     const [program, ...args] = [...command, process.execPath, ...ownArgs, ...execArgv, file]
     chmodSync(directory, 0o755)
-    return JSON.parse((await promisify(execFile)(program, args, { cwd: directory, uid })).stdout)
+    return JSON.parse((await promisify(execFile)(program, args, { cwd: directory })).stdout)
   }
   return { directory, modules, install, load }
 }
@@ -107,11 +107,12 @@ test('a damaged binary is to be installed again', { skip: platform !== 'linux' &
   advises(await load(), /damaged or for another platform.*npm install --force.*too short/)
 })
 
-const nobody = process.getuid?.() === 0 ? 65534 : undefined
+/** Root may read everything, but for what it gives up. */
+const withoutRights = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] : []
 test('a binary that may not be read is to be made readable', { skip: (platform !== 'linux' || isDeno) && 'users and their rights as on Linux; Deno asks for rights of its own before' }, async t => {
   const { install, load } = project(t)
   chmodSync(install(own, join(root, binary)), 0o000)
-  advises(await load({ uid: nobody }), /may not read.*chmod -R a\+rX/)
+  advises(await load({ command: withoutRights }), /may not read.*chmod -R a\+rX/)
 })
 
 const mount = ['unshare', '--map-root-user', '--mount', 'sh', '-c', 'mount -t tmpfs -o noexec tmpfs node_modules && cp -r copy/* node_modules && exec "$0" "$@"']
