@@ -71,7 +71,9 @@ for (const milliseconds of [100, 10, 1]) {
     const { pipe, address } = await replier(t, { heartbeat })
     const left = happening(pipe, 'leave')
     const waiting = []
-    const closed = pipe.reply(() => new Promise(resolve => waiting.push(resolve)), { concurrency: 20_000, prefetch: 20_000 })
+    let isOver = false
+    const handler = () => isOver ? 'too late' : new Promise(resolve => waiting.push(resolve))
+    const closed = pipe.reply(handler, { concurrency: 20_000, prefetch: 20_000 })
     const dead = await dialAsker(t, address)
     await dead.when(() => dead.left >= 20_000)
     for (let i = 0; i < 20_000; i++) dead.put('tag', '', 'question')
@@ -79,6 +81,8 @@ for (const milliseconds of [100, 10, 1]) {
     await until(() => waiting.length > 0)
     const { code } = await every(milliseconds, left, () => waiting.pop()?.('answer'))
     assert.equal(code, 'ERR_ZEROPIPE_TIMEOUT')
+    // Handlers of jobs that are at hand may yet begin.
+    isOver = true
     for (const resolve of waiting) resolve('too late')
     await pipe.close()
     await closed
