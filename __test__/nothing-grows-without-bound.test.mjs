@@ -182,7 +182,7 @@ for (const [kind, flow] of [['zeropipe', 'on'], ['plain', 'off']]) {
   })
 }
 
-test('memory that a full queue took goes back to the system once it is empty', { timeout }, async t => {
+for (const [when, isClosed] of [['once it is empty', false], ['of a pipe that is closed as soon as it is empty', true]]) test(`memory that a full queue took goes back to the system ${when}`, { timeout }, async t => {
   const { ended } = program(t, `
     import { setTimeout } from 'node:timers/promises'
     import { pipe } from 'zeropipe'
@@ -199,6 +199,7 @@ test('memory that a full queue took goes back to the system once it is empty', {
     let left = count
     for await (const batch of puller.pull({ batch: 1000 })) if ((left -= batch.length) === 0) break
     await pusher.drain()
+    if (${isClosed}) await Promise.all([pusher.close(), puller.close()])
     // What JavaScript has let go of is its own garbage collector's.
     for (let least = full; least > 30;) {
       globalThis.gc?.()

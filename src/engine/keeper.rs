@@ -99,8 +99,12 @@ impl Keeper {
         closers.into_iter().for_each(|callback| callback.send(Ok(tally)));
         // Nobody waits for connections to end in order, but who listens hears of it.
         self.pipe.parted().await;
-        self.pipe.tell(&Event::Parted);
         tidying.abort();
+        // All is quiet from now on, and users are out of reach once they know that.
+        if self.pipe.traffic.is_untidied() {
+            give_memory_back(&self.pipe);
+        }
+        self.pipe.tell(&Event::Parted);
     }
 
     fn ends(&mut self, side: Side) -> &mut Ends {
@@ -214,12 +218,17 @@ impl Keeper {
 async fn tidy(pipe: Arc<Pipe>) {
     loop {
         pipe.traffic.quiet().await;
-        let any = pipe.handles().first().cloned();
-        if let Some(handle) = any {
-            handle.tidy();
-        }
-        pipe.raise(TIDY);
+        give_memory_back(&pipe);
     }
+}
+
+fn give_memory_back(pipe: &Pipe) {
+    pipe.traffic.note_tidied();
+    let any = pipe.handles().first().cloned();
+    if let Some(handle) = any {
+        handle.tidy();
+    }
+    pipe.raise(TIDY);
 }
 
 /// When a linger that begins now is over.

@@ -276,6 +276,11 @@ impl Link {
         replied
     }
 
+    /// Resolves when nobody waits for the peer to have read everything; `None` if nobody does.
+    fn given_up(&self) -> Option<impl Future<Output = ()> + use<>> {
+        self.half_closed.borrow().as_ref().map(half_closed::Guard::given_up)
+    }
+
     /// How long it has been there.
     pub fn age(&self) -> Duration {
         self.joined.elapsed()
@@ -555,9 +560,7 @@ impl Connection {
     /// Ends our half of the connection. The peer has [`GOODBYE`] to end its own; a worker has as long as somebody
     /// waits for it to have read its jobs. (Whoever asks has the time for its replies: it may never read them.)
     async fn say_goodbye(&mut self) {
-        let guard = self.link.half_closed.borrow();
-        let given_up = guard.as_ref().filter(|_| self.end.side().is_out()).map(half_closed::Guard::given_up);
-        drop(guard);
+        let given_up = if self.end.side().is_out() { self.link.given_up() } else { None };
         let deadline = async {
             if let Some(given_up) = given_up {
                 given_up.await;

@@ -17,6 +17,8 @@ const QUIET: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub struct Traffic {
     bytes: AtomicU64,
+    /// How much had passed when memory was given back last.
+    tidied: AtomicU64,
     bell: Notify,
 }
 
@@ -32,6 +34,16 @@ impl Traffic {
     /// How many bytes have passed, ever.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
+    }
+
+    /// Whether much has passed since memory was given back.
+    pub(super) fn is_untidied(&self) -> bool {
+        self.bytes() - self.tidied.load(Relaxed) >= MUCH
+    }
+
+    /// Memory is given back.
+    pub(super) fn note_tidied(&self) {
+        self.tidied.store(self.bytes(), Relaxed);
     }
 
     /// Resolves when much has passed and nothing does any more.
