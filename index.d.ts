@@ -318,8 +318,7 @@ export interface Pipe {
    * `ERR_ZEROPIPE_CLOSED` if the pipe is closed before the reply has come, with `ERR_ZEROPIPE_JOB_FAILED` if `maxAttempts` workers
    * have died, or as `push` does. Of a handler's error the first 1,024 bytes of the message and 255 of the code come here. A reply
    * that is none (as `undefined`), or is over the replier's `maxMessageSize`, rejects with `ERR_ZEROPIPE_INVALID_JOB` or
-   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`; give both ends the same limit: one over ours ends the connection, again and again until
-   * `maxAttempts`.
+   * `ERR_ZEROPIPE_MESSAGE_TOO_LARGE`, as does one over ours, which is not read; the connection stays.
    *
    * A request that nobody waits for any more is not sent to a worker; one that has begun is not
    * stopped. One that is open keeps the process alive, as a job does that is not delivered:

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     batch::{Batch, Job},
+    error::{Error, code},
     wire::flow::Instance,
 };
 
@@ -35,6 +36,9 @@ const FAILURES_OF_A_LONE_JOB: u32 = 2;
 /// the last of these.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// So many connections to plain peers that end in the middle of one job are no chance.
+const CUTS_TOLD: u8 = 3;
 
 /// See the module. What other threads see of it is in the port.
 pub struct Books {
@@ -133,7 +137,7 @@ impl Books {
 
     /// Gives jobs that were handed over their place.
     pub(super) fn accept(&mut self, batch: Batch) -> Lot {
-        let ticket = Ticket { order: self.next_order, id: None, failures: 0 };
+        let ticket = Ticket { order: self.next_order, id: None, failures: 0, cuts: 0 };
         if self.pattern == Pattern::Requests {
             self.requests.open(&batch, ticket.order);
         }
@@ -274,6 +278,26 @@ impl Books {
             self.wait_again(&lot);
             self.queue.put_back(lot);
         }
+    }
+
+    /// The connection of a plain peer has ended in the middle of a job, which goes to another. After several of
+    /// those users are told, once: it may be larger than these peers take, and go round for ever.
+    pub(super) fn cut(&mut self, link: &Link, mut lot: Lot) {
+        lot.ticket.cuts = lot.ticket.cuts.saturating_add(1);
+        if lot.ticket.cuts == CUTS_TOLD {
+            let bytes = lot.first().map_or(0, Job::bytes);
+            let text = format!(
+                "{CUTS_TOLD} connections have ended in the middle of the same message of {bytes} bytes: a peer may refuse \
+                 messages of that size (libzmq: ZMQ_MAXMSGSIZE); it is tried again whenever one connects"
+            );
+            let (side, address) = (self.pattern.side_out(), link.peer.address.clone());
+            self.pipe.tell(&Event::Refused {
+                side,
+                address,
+                error: Error::new(code::MESSAGE_TOO_LARGE, text),
+            });
+        }
+        self.untaken(lot);
     }
 
     /// A peer has failed on jobs, was lost with them, or holds them for too long.

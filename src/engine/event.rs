@@ -27,6 +27,16 @@ pub enum Pattern {
     Requests,
 }
 
+impl Pattern {
+    /// The end where jobs go out.
+    pub fn side_out(self) -> Side {
+        match self {
+            Self::Pipeline => Side::Push,
+            Self::Requests => Side::Request,
+        }
+    }
+}
+
 impl Side {
     /// What it is for.
     pub fn pattern(self) -> Pattern {

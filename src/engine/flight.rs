@@ -285,7 +285,7 @@ mod tests {
             builder.slab().extend_from_slice(b"job");
             builder.end_frame(false);
         }
-        Lot::new(builder.take().expect("jobs"), Ticket { order, id: Some(order), failures: 0 })
+        Lot::new(builder.take().expect("jobs"), Ticket { order, id: Some(order), failures: 0, cuts: 0 })
     }
 
     fn filled() -> Flight {
@@ -354,11 +354,11 @@ mod tests {
     #[test]
     fn the_peer_is_told_of_ids_only_when_it_could_not_know() {
         let mut flight = Flight::default();
-        let fresh = Ticket { order: 0, id: None, failures: 0 };
+        let fresh = Ticket { order: 0, id: None, failures: 0, cuts: 0 };
         assert_eq!(flight.mark(fresh, || 50), (50, Some(Mark { id: Some(50), attempt: 1 })));
         flight.push(lot(3, 0).with(fresh), 50, Instant::now());
         assert_eq!(flight.mark(fresh, || 99), (53, None));
-        let again = Ticket { order: 0, id: Some(7), failures: 1 };
+        let again = Ticket { order: 0, id: Some(7), failures: 1, cuts: 0 };
         assert_eq!(flight.mark(again, || 99), (7, Some(Mark { id: Some(7), attempt: 2 })));
         flight.push(lot(1, 0).with(again), 7, Instant::now());
         assert_eq!(flight.mark(Ticket { failures: 0, id: Some(8), ..again }, || 99), (8, None));

@@ -272,15 +272,19 @@ impl Outbox {
         lots
     }
 
-    /// Takes back every job that is not wholly written, because the connection has ended.
-    pub fn take_all(&mut self) -> Vec<Lot> {
-        // What was cut goes whole to another peer, so nothing counts as begun.
-        let cut = match self.chunks.front_mut() {
-            Some(Chunk::Packed(packed)) => packed.split_off(packed.gone),
-            _ => Vec::new(),
+    /// Takes back every job that is not wholly written, because the connection has ended: the one that was cut, if
+    /// one was, and the others.
+    pub fn take_all(&mut self) -> (Option<Lot>, Vec<Lot>) {
+        let (is_cut, begun) = match self.chunks.front_mut() {
+            Some(Chunk::Packed(packed)) => (packed.is_cut(self.written), packed.split_off(packed.gone)),
+            Some(Chunk::Large(large)) => (large.sent.is_some() && self.written > 0, Vec::new()),
+            _ => (false, Vec::new()),
         };
+        // What was cut goes whole to another peer, so nothing counts as begun.
         self.written = 0;
-        cut.into_iter().chain(self.take_back()).collect()
+        let mut lots = begun.into_iter().chain(self.take_back());
+        let cut = if is_cut { lots.next() } else { None };
+        (cut, lots.collect())
     }
 }
 
@@ -303,7 +307,7 @@ impl Packed {
         debug_assert!(fed.is_ok(), "what we framed ourselves is sound");
         let singles = std::iter::from_fn(|| decoder.batch()).flat_map(|(batch, _)| {
             // The decoder knows no tickets: each job gets its own.
-            Lot::new(batch, Ticket { order: 0, id: None, failures: 0 }).singles()
+            Lot::new(batch, Ticket { order: 0, id: None, failures: 0, cuts: 0 }).singles()
         });
         singles.zip(&mut tickets).map(|(lot, ticket)| lot.with(ticket)).collect()
     }
@@ -314,7 +318,7 @@ mod tests {
     use super::*;
 
     fn sent(order: u64, cost: usize) -> Sent {
-        Sent { ticket: Ticket { order, id: None, failures: 0 }, cost }
+        Sent { ticket: Ticket { order, id: None, failures: 0, cuts: 0 }, cost }
     }
 
     fn filled() -> (Outbox, Vec<u8>) {
@@ -398,7 +402,11 @@ mod tests {
         for (cut, gone) in [(0, 0), (2, 0), (5, 1), (7, 1), (17, 2), (19, 3), (30, 3), (200_000, 4)] {
             let (mut outbox, _) = filled();
             outbox.advance(cut.min(outbox.unwritten() - 1), |_| {});
-            assert_eq!(numbers(outbox.take_all()), (gone..5).collect::<Vec<_>>(), "cut at {cut}");
+            let is_cut = [2, 7, 30, 200_000].contains(&cut);
+            let (cut_job, others) = outbox.take_all();
+            assert_eq!(cut_job.is_some(), is_cut, "cut at {cut}");
+            let all = cut_job.into_iter().chain(others).collect();
+            assert_eq!(numbers(all), (gone..5).collect::<Vec<_>>(), "cut at {cut}");
         }
     }
 }

@@ -349,8 +349,9 @@ impl End for PushEnd {
         books.round.retain(|other| !Rc::ptr_eq(other, link));
         if !self.is_closed() {
             if !link.is_flow() {
-                let unwritten = link.outbox.borrow_mut().take_all();
-                unwritten.into_iter().for_each(|lot| books.untaken(lot));
+                let (cut, untouched) = link.outbox.borrow_mut().take_all();
+                cut.into_iter().for_each(|lot| books.cut(link, lot));
+                untouched.into_iter().for_each(|lot| books.untaken(lot));
             }
             let unsettled = link.flight.borrow_mut().take_all();
             for lot in unsettled {

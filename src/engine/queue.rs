@@ -13,6 +13,8 @@ pub struct Ticket {
     pub id: Option<u64>,
     /// How often it was sent to a zeropipe peer that did not acknowledge it.
     pub failures: u32,
+    /// How often the connection of a plain peer has ended in the middle of it.
+    pub cuts: u8,
 }
 
 impl Ticket {
@@ -212,7 +214,7 @@ mod tests {
                 builder.end_frame(false);
             }
         }
-        Lot::new(builder.take().expect("jobs"), Ticket { order, id: Some(100 + order), failures: 0 })
+        Lot::new(builder.take().expect("jobs"), Ticket { order, id: Some(100 + order), failures: 0, cuts: 0 })
     }
 
     fn orders(queue: &mut Queue) -> Vec<u64> {
@@ -229,7 +231,7 @@ mod tests {
             let each: Vec<_> = front.singles().chain(rest.singles()).collect();
             for (index, single) in each.iter().enumerate() {
                 let order = 10 + index as u64;
-                assert_eq!(single.ticket, Ticket { order, id: Some(100 + order), failures: 0 });
+                assert_eq!(single.ticket, Ticket { order, id: Some(100 + order), failures: 0, cuts: 0 });
                 assert_eq!(single.first().map(Job::bytes), Some(index));
                 assert_eq!(single.cost(), single.first().map_or(0, Job::cost));
             }
