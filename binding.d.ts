@@ -88,15 +88,6 @@ export declare class NativePipe {
    * with nobody then. For the very end of a process only.
    */
   flush(limit: number): number
-  /** The answer to `id` comes when plain peers have read what they were sent; their connections are ended for that. */
-  awaitReading(id: number): void
-  /** How many messages plain peers were sent that they may not have read. */
-  unread(): number
-  /**
-   * Blocks until plain peers have read what they were sent or so many milliseconds have passed; how many messages
-   * they may not have read. For the very end of a process only.
-   */
-  flushUnread(limit: number): number
   /**
    * Blocks until all pushers have been told what became of their jobs, none is connected or so many milliseconds have
    * passed. For the very end of a process only.
@@ -167,8 +158,6 @@ export interface Mail {
   /** Of the end: jobs that push gave up, and jobs that pull had received from plain peers and nobody began with. */
   givenUp: number
   dropped: number
-  /** Of the end, and of an answer: messages that plain peers may not have read. */
-  unread: number
   side: string
   address: string
   identity: string

@@ -93,15 +93,9 @@ function gaveUp (jobs, where, requests = 0) {
   return `gave up ${parts.join(' and ')} (${where})`
 }
 
-/** What is said of what plain peers were sent, when nothing shows that they have read it. */
-function mayBeLost (messages, where) {
-  return `${messages === 1 ? '1 message' : `up to ${messages} messages`} may be lost (${where}): ` +
-    'taken by connections to peers that acknowledge nothing, and not read by those as far as is known'
-}
-
 /** A process warning of ours. */
 function warn (code, text) {
   process.emitWarning(text, { type: 'ZeropipeWarning', code })
 }
 
-module.exports = { code, codeOf, count, makeError, fromEngine, gaveUp, mayBeLost, messageOf, warn }
+module.exports = { code, codeOf, count, makeError, fromEngine, gaveUp, messageOf, warn }

@@ -252,20 +252,11 @@ function complain (session, ifAlone) {
   const { peers } = session.native.stats().push
   if (ifAlone && peers.length > 0) return
   const jobs = session.undelivered() + session.pushEnd.waiting.jobs
-  if (jobs === 0) return complainOfReading(session)
+  if (jobs === 0) return
   const whom = peers.length === 0 ? 'a worker to connect' : 'a worker with room'
   warnOnce('delivery', session, `${count(jobs)} waiting at ${session.watchdogs.push.where()} ` +
     `for ${whom}; the process stays until all is delivered: bound that with the option linger ` +
     '(milliseconds)')
-}
-
-/** `close` and the end of a process wait for peers that acknowledge nothing to read, too. */
-function complainOfReading (session) {
-  const unread = session.native.unread()
-  if (unread === 0) return
-  warnOnce('reading', session, `up to ${unread} ${unread === 1 ? 'message' : 'messages'} at ` +
-    `${session.options.address} waiting to be read by workers that acknowledge nothing; the process ` +
-    'stays until they are: bound that with the option linger (milliseconds)')
 }
 
 module.exports = { Watchdog, watchDelivery }

@@ -5,7 +5,6 @@ use std::{
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
-        mpsc,
     },
     thread::sleep,
     time::{Duration, Instant},
@@ -26,7 +25,7 @@ use crate::{
     config::Config,
     engine::{
         asker::Asker,
-        event::{Callback, Handle, Side},
+        event::{Handle, Side},
         keeper,
         pipe::Pipe,
         said,
@@ -167,32 +166,6 @@ impl NativePipe {
         let is_in_vain = || push.peers.read().is_empty() || ports.talk_to_themselves();
         let is_written = wait_until(limit, || push.is_written() || is_in_vain());
         if is_written && push.waiting() == 0 { 0.0 } else { push.undelivered() as f64 }
-    }
-
-    /// The answer to `id` comes when plain peers have read what they were sent; their connections are ended for that.
-    #[napi(catch_unwind)]
-    pub fn await_reading(&self, id: u32) {
-        self.seat.pipe.await_reading(self.seat.wake.answer(id));
-    }
-
-    /// How many messages plain peers were sent that they may not have read.
-    #[napi(catch_unwind)]
-    pub fn unread(&self) -> f64 {
-        self.seat.pipe.unread() as f64
-    }
-
-    /// Blocks until plain peers have read what they were sent or so many milliseconds have passed; how many messages
-    /// they may not have read. For the very end of a process only.
-    #[napi(catch_unwind)]
-    pub fn flush_unread(&self, limit: f64) -> f64 {
-        let pipe = &self.seat.pipe;
-        let (sender, receiver) = mpsc::channel();
-        // Nobody may be left to hear the answer.
-        pipe.await_reading(Callback::new(move |read| {
-            sender.send(read.map_or(0, |tally| tally.unread)).unwrap_or_default()
-        }));
-        let answer = receiver.recv_timeout(milliseconds(limit));
-        answer.unwrap_or_else(|_| pipe.unread()) as f64
     }
 
     /// Blocks until all pushers have been told what became of their jobs, none is connected or so many milliseconds have

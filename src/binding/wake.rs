@@ -53,8 +53,6 @@ pub struct Mail {
     /// Of the end: jobs that push gave up, and jobs that pull had received from plain peers and nobody began with.
     pub given_up: f64,
     pub dropped: f64,
-    /// Of the end, and of an answer: messages that plain peers may not have read.
-    pub unread: f64,
     pub side: &'static str,
     pub address: String,
     pub identity: String,
@@ -81,7 +79,7 @@ impl Wake {
         let own = Arc::clone(self);
         Callback::new(move |result| {
             let answer = match result {
-                Ok(tally) => Mail { unread: tally.unread as f64, ..Mail::default() },
+                Ok(_) => Mail::default(),
                 Err(error) => Mail { code: error.code, text: error.text, ..Mail::default() },
             };
             own.mail().answers.push(Mail { kind: "answer", id, ..answer });
@@ -183,7 +181,6 @@ impl From<&Event> for Mail {
                 kind: "closed",
                 given_up: tally.given_up as f64,
                 dropped: tally.dropped as f64,
-                unread: tally.unread as f64,
                 ..Self::default()
             },
         }

@@ -148,16 +148,6 @@ impl Ends {
         }
     }
 
-    /// Ends connections to plain peers that may not have read all they were sent.
-    pub fn end_unread(&self) {
-        if let Some(push) = &self.push {
-            push.end_unread();
-        }
-        if let Some(pull) = self.pull.as_ref().filter(|_| self.pattern == Pattern::Requests) {
-            pull.end_unread();
-        }
-    }
-
     /// Resolves when everything sent so far is delivered, or the end is closed.
     pub async fn drained(&self) {
         let (waits, drained) = oneshot::channel::<()>();
@@ -203,8 +193,7 @@ impl Ends {
             board.write(Vec::clear);
         }
         // Whoever waits for a reply is told that there will be none.
-        let given_up = if self.pattern == Pattern::Pipeline { given_up } else { 0 };
-        Tally { given_up, dropped, unread: 0 }
+        Tally { given_up: if self.pattern == Pattern::Pipeline { given_up } else { 0 }, dropped }
     }
 
     /// Resolves when nothing of a closed end is bound any more.

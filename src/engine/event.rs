@@ -189,8 +189,6 @@ pub struct Tally {
     pub given_up: u64,
     /// Received by pull and not begun with.
     pub dropped: u64,
-    /// Taken by the connections of plain peers, which may not have read them.
-    pub unread: u64,
 }
 
 /// The one who asked, waiting for an answer. Dropped unanswered, it answers with an error: nobody waits for ever.

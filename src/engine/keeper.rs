@@ -74,7 +74,6 @@ impl Keeper {
                     callback.send(self.ends(side).open(side).await.map(|()| Tally::default()));
                 }
                 Call::Drain(before, callback) => self.pipeline.drain(before, callback),
-                Call::AwaitReading(callback) => self.await_reading(callback),
                 Call::Orphaned if self.pipe.handles().is_empty() => self.orphan(),
                 Call::Drained if self.pipe.undelivered() == 0 && self.pipe.give_away() => {
                     tally = self.close(None, &mut calls, &mut closers).await;
@@ -126,17 +125,6 @@ impl Keeper {
         drained(&self.requests);
     }
 
-    /// Answers when plain peers have read what they were sent.
-    fn await_reading(&self, callback: Callback) {
-        self.pipeline.end_unread();
-        self.requests.end_unread();
-        let half_closed = Arc::clone(&self.pipe.half_closed);
-        spawn_local(async move {
-            half_closed.emptied().await;
-            callback.send(Ok(Tally { unread: half_closed.give_up(), ..Tally::default() }));
-        });
-    }
-
     /// Delivers for at most `linger`, which a later call may shorten, and closes. Those who asked are to be answered then;
     /// they are answered here as soon as nothing but this pipe's own consumers can go on with it: one of them may be who waits for the answer.
     async fn close(
@@ -146,35 +134,6 @@ impl Keeper {
         closers: &mut Vec<Callback>,
     ) -> Tally {
         let mut until = deadline(linger);
-        self.deliver(&mut until, calls, closers).await;
-        let (jobs, requests) = (self.pipeline.close(), self.requests.close());
-        // Whoever is told of the close may bind the same addresses.
-        self.pipeline.unbound().await;
-        self.requests.unbound().await;
-        while !self.pipe.half_closed.is_empty() {
-            tokio::select! {
-                () = self.pipe.half_closed.emptied() => break,
-                () = sleep_until(until) => break,
-                call = calls.recv() => match call {
-                    Some(call) => self.obey_closing(call, &mut until, closers),
-                    None => break,
-                },
-            }
-        }
-        Tally {
-            given_up: jobs.given_up + requests.given_up,
-            dropped: jobs.dropped + requests.dropped,
-            unread: self.pipe.half_closed.give_up(),
-        }
-    }
-
-    /// Resolves when everything is delivered, or it is time to give up.
-    async fn deliver(
-        &self,
-        until: &mut Instant,
-        calls: &mut mpsc::UnboundedReceiver<Call>,
-        closers: &mut Vec<Callback>,
-    ) {
         // In rounds: threads that have not heard of the close yet may still be sending.
         let mut drained = None;
         while !(self.pipeline.are_finished() && self.requests.are_finished()) {
@@ -186,26 +145,24 @@ impl Keeper {
             tokio::select! {
                 () = &mut *drained => *drained = Box::pin(self.drained()),
                 () = sleep(OWN_LOOK), if are_both_open => {}
-                () = sleep_until(*until) => break,
+                () = sleep_until(until) => break,
                 call = calls.recv() => match call {
-                    Some(call) => self.obey_closing(call, until, closers),
+                    Some(Call::Close(shorter, callback)) => {
+                        until = until.min(deadline(shorter));
+                        closers.push(callback);
+                    }
+                    Some(Call::Drain(before, callback)) => self.pipeline.drain(before, callback),
+                    Some(call) => call.refuse(),
                     None => break,
                 },
             }
         }
-    }
-
-    /// What may still be asked of a pipe that closes.
-    fn obey_closing(&self, call: Call, until: &mut Instant, closers: &mut Vec<Callback>) {
-        match call {
-            Call::Close(shorter, callback) => {
-                *until = (*until).min(deadline(shorter));
-                closers.push(callback);
-            }
-            Call::Drain(before, callback) => self.pipeline.drain(before, callback),
-            Call::AwaitReading(callback) => self.await_reading(callback),
-            call => call.refuse(),
-        }
+        drop(drained);
+        let (jobs, requests) = (self.pipeline.close(), self.requests.close());
+        // Whoever is told of the close may bind the same addresses.
+        self.pipeline.unbound().await;
+        self.requests.unbound().await;
+        Tally { given_up: jobs.given_up + requests.given_up, dropped: jobs.dropped + requests.dropped }
     }
 
     /// Resolves when all that was sent so far is delivered, and answered.

@@ -16,8 +16,8 @@ pub struct Ledger {
     rejects: Vec<Reject>,
     replies: Vec<Batch>,
     returning: Returning,
-    /// How many replies were made since somebody asked.
-    replied: u64,
+    /// Replies were made since somebody asked.
+    has_replied: bool,
     /// The way for replies when nothing else is on its way.
     pub(super) shortcut: Shortcut,
     /// Received and not settled.
@@ -110,7 +110,7 @@ impl Ledger {
 
     /// These replies are to be sent, before anything is told of what they answer. Whether they are on their way.
     pub fn reply(&mut self, replies: Batch) -> bool {
-        self.replied += replies.jobs() as u64;
+        self.has_replied = true;
         // Not past those that wait.
         if self.replies.is_empty() && self.shortcut.is_open(&replies) {
             return self.shortcut.write(&replies);
@@ -119,9 +119,9 @@ impl Ledger {
         false
     }
 
-    /// How many replies were made since this was asked before.
-    pub fn take_replied(&mut self) -> u64 {
-        std::mem::take(&mut self.replied)
+    /// Whether replies were made since this was asked before.
+    pub fn has_replied(&mut self) -> bool {
+        std::mem::take(&mut self.has_replied)
     }
 
     /// Whether there are replies that are not on their way.

@@ -25,7 +25,6 @@ use super::{
     event::{Event, Side},
     flight::Flight,
     grant::Grant,
-    half_closed::{self, HalfClosed},
     heartbeat::{Beat, Heartbeat},
     inbox::Inbox,
     outbox::{Outbox, Sent},
@@ -189,8 +188,6 @@ pub struct Link {
     pub strays: RefCell<Throttle>,
     joined: Instant,
     ending: Cell<bool>,
-    /// Somebody waits for the peer to have read everything, once this side has ended the connection.
-    half_closed: RefCell<Option<half_closed::Guard>>,
     waker: RefCell<Option<Waker>>,
     /// Set while its task runs, which then needs no waking.
     running: Cell<bool>,
@@ -222,7 +219,6 @@ impl Link {
             strays: RefCell::default(),
             joined: Instant::now(),
             ending: Cell::new(false),
-            half_closed: RefCell::default(),
             waker: RefCell::default(),
             running: Cell::new(false),
         }
@@ -253,32 +249,6 @@ impl Link {
     pub fn end(&self) {
         self.ending.set(true);
         self.wake();
-    }
-
-    /// The same, and somebody waits for a plain peer to have read what it was sent before.
-    pub fn end_in_order(&self, half_closed: &Arc<HalfClosed>) {
-        self.note_replies();
-        if !self.is_flow() && self.peer.unread() > 0 && self.half_closed.borrow().is_none() {
-            self.half_closed.replace(Some(half_closed.enter(&self.peer)));
-        }
-        self.end();
-    }
-
-    /// Counts the replies that a plain peer was sent as unread, as jobs are when they are written.
-    fn note_replies(&self) -> u64 {
-        if self.is_flow() {
-            return 0;
-        }
-        let replied = self.peer.ledger().take_replied();
-        if replied > 0 {
-            self.peer.set_unread(self.peer.unread() + replied);
-        }
-        replied
-    }
-
-    /// Resolves when nobody waits for the peer to have read everything; `None` if nobody does.
-    fn given_up(&self) -> Option<impl Future<Output = ()> + use<>> {
-        self.half_closed.borrow().as_ref().map(half_closed::Guard::given_up)
     }
 
     /// How long it has been there.
@@ -405,10 +375,11 @@ pub struct Connection {
     is_held_back: bool,
     /// Of the heartbeat and the progress.
     timer: Pin<Box<Sleep>>,
-    /// How many jobs or replies a plain peer was sent since the last PING left. The PONG to that shows
-    /// that it has read all others ([`Peer::unread`]); other bytes it may send without reading. Until
-    /// then it may be full, and its silence is no death.
-    unasked: u64,
+    /// Jobs or replies were written that the peer may not have read yet: then it may be full, and its silence is no death. Only the
+    /// PONG to a PING behind the last of them shows that it has; other bytes it may send without reading.
+    unread: bool,
+    /// Jobs were written since the last PING left.
+    unasked: bool,
     /// When a PING was made that is not answered.
     pinged: Option<Instant>,
     sent: Vec<Sent>,
@@ -506,7 +477,8 @@ impl Connection {
             progress: Progress::new(config.heartbeat_timeout),
             is_held_back: false,
             end,
-            unasked: 0,
+            unread: false,
+            unasked: false,
             pinged: None,
             sent: Vec::new(),
             first,
@@ -550,37 +522,10 @@ impl Connection {
         let is_ours = reason.code == code::CLOSED;
         end.tell(Event::Leave { side, address, identity, flow, reason });
         if is_ours && side != Side::Pull {
-            // A pull end, which has sent nothing but commands, doesn't do it: it would only read jobs that nobody takes.
-            self.say_goodbye().await;
+            // Nobody waits for this. A pull end, which has sent nothing but commands, doesn't do it: it would only read jobs that nobody takes.
+            let _ = timeout(GOODBYE, say_goodbye(&mut self.stream)).await;
         }
-        link.half_closed.take();
         outcome
-    }
-
-    /// Ends our half of the connection. The peer has [`GOODBYE`] to end its own; a worker has as long as somebody
-    /// waits for it to have read its jobs. (Whoever asks has the time for its replies: it may never read them.)
-    async fn say_goodbye(&mut self) {
-        let given_up = if self.end.side().is_out() { self.link.given_up() } else { None };
-        let deadline = async {
-            if let Some(given_up) = given_up {
-                given_up.await;
-            }
-            sleep(GOODBYE).await;
-        };
-        let has_ended = tokio::select! {
-            ended = say_goodbye(&mut self.stream) => ended.is_ok(),
-            () = deadline => false,
-        };
-        if has_ended {
-            self.link.peer.set_unread(0);
-        }
-    }
-
-    fn note_unread(&mut self, messages: u64) {
-        if !self.link.is_flow() {
-            self.unasked += messages;
-            self.link.peer.set_unread(self.link.peer.unread() + messages);
-        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
@@ -669,13 +614,13 @@ impl Connection {
         drop(outbox);
         if ping_left {
             self.heartbeat.ping_left(Instant::now());
-            self.unasked = 0;
+            self.unasked = false;
         }
         if length > 0 {
             self.heartbeat.sent();
         }
         if !self.sent.is_empty() {
-            self.note_unread(self.sent.len() as u64);
+            (self.unread, self.unasked) = (true, true);
         }
         self.link.is_blocked.set(false);
         self.end.passed(length);
@@ -894,7 +839,7 @@ impl Connection {
                     self.end.answered(&self.link);
                 }
                 _ => {
-                    self.link.peer.set_unread(self.unasked);
+                    self.unread &= self.unasked;
                     if let Some(pinged) = self.pinged.take() {
                         self.link.measured(pinged.elapsed());
                     }
@@ -916,7 +861,9 @@ impl Connection {
     }
 
     fn beat(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
-        self.unasked += self.link.note_replies();
+        if !self.link.is_flow() && self.link.peer.ledger().has_replied() {
+            (self.unread, self.unasked) = (true, true);
+        }
         loop {
             let is_unheard = self.is_held_back && self.link.is_flow();
             let alive = is_unheard.then(|| self.heartbeat.alive_due());
@@ -939,7 +886,7 @@ impl Connection {
             // A plain puller that is full stops reading and can't answer. One that we don't read we can't hear; and to send
             // it anything, should it have left, would have its system throw away what it has sent and we have yet to read. On a
             // flow link both sides read, but for a large job that finds no memory.
-            let excused = !self.link.is_flow() && (self.link.peer.unread() > 0 || self.link.is_blocked.get());
+            let excused = !self.link.is_flow() && (self.unread || self.link.is_blocked.get());
             if alive.is_some_and(|due| due <= now) {
                 // Its own PINGs are not read, and it must hear of us all the same.
                 self.send_alive();

@@ -23,7 +23,6 @@ pub mod event;
 mod fair_queue;
 mod flight;
 mod grant;
-mod half_closed;
 mod heartbeat;
 mod in_use;
 mod inbox;

@@ -28,7 +28,6 @@ pub struct Peer {
     in_flight: AtomicU64,
     done: AtomicU64,
     redelivered: AtomicU64,
-    unread: AtomicU64,
 }
 
 impl Peer {
@@ -69,16 +68,6 @@ impl Peer {
     pub fn set_flow(&self, credit: u64, in_flight: usize) {
         self.credit.store(credit, Relaxed);
         self.in_flight.store(in_flight as u64, Relaxed);
-    }
-
-    /// How many messages a plain peer was sent and may not have read: its connection has taken them.
-    pub(super) fn set_unread(&self, messages: u64) {
-        self.unread.store(messages, Relaxed);
-    }
-
-    /// See [`Peer::set_unread`].
-    pub fn unread(&self) -> u64 {
-        self.unread.load(Relaxed)
     }
 
     /// It has left.

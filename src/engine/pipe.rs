@@ -12,7 +12,6 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     event::{Callback, Event, Handle, Pattern, Side, Tally},
-    half_closed::HalfClosed,
     ports::Ports,
     traffic::Traffic,
 };
@@ -31,8 +30,6 @@ pub struct Pipe {
     pub requests: Ports,
     /// How much has passed through it.
     pub(super) traffic: Traffic,
-    /// Connections that this side has ended and that plain peers have not.
-    pub(super) half_closed: Arc<HalfClosed>,
     handles: Mutex<Vec<Arc<dyn Handle>>>,
     calls: mpsc::UnboundedSender<Call>,
     is_closed: AtomicBool,
@@ -46,7 +43,6 @@ pub(super) enum Call {
     Open(Side, Callback),
     /// Of all that was accepted before so many were.
     Drain(u64, Callback),
-    AwaitReading(Callback),
     Close(Option<Duration>, Callback),
     /// The last user is gone.
     Orphaned,
@@ -61,9 +57,7 @@ impl Call {
         match self {
             // Closing what is closed is no mistake.
             Self::Close(_, callback) => callback.send(Ok(Tally::default())),
-            Self::Open(_, callback) | Self::Drain(_, callback) | Self::AwaitReading(callback) => {
-                callback.send(closed)
-            }
+            Self::Open(_, callback) | Self::Drain(_, callback) => callback.send(closed),
             Self::Orphaned | Self::Drained => {}
         }
     }
@@ -78,7 +72,6 @@ impl Pipe {
             pipeline: Ports::default(),
             requests: Ports::default(),
             traffic: Traffic::default(),
-            half_closed: Arc::default(),
             handles: Mutex::new(vec![handle]),
             calls,
             is_closed: AtomicBool::new(false),
@@ -163,18 +156,6 @@ impl Pipe {
     /// Answers when every job that was sent so far is delivered.
     pub fn drain(&self, callback: Callback) {
         self.call(Call::Drain(self.pipeline.push.accepted.load(SeqCst), callback));
-    }
-
-    /// Ends the connections to plain peers that may not have read all they were sent, and answers when they have:
-    /// with how many messages that is unknown of, as their connections broke. The pipe stays open.
-    pub fn await_reading(&self, callback: Callback) {
-        self.call(Call::AwaitReading(callback));
-    }
-
-    /// How many messages plain peers were sent that they may not have read.
-    pub fn unread(&self) -> u64 {
-        let peers = [self.pipeline.push.peers.read(), self.requests.pull.peers.read()];
-        self.half_closed.unread() + peers.iter().flatten().map(|peer| peer.unread()).sum::<u64>()
     }
 
     /// Closes both ends, after delivering for at most `linger` (`None`: for as long as it takes). Answers with

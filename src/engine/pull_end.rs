@@ -136,11 +136,7 @@ impl PullEnd {
         }
         // One that waits for replies gets those that are being worked on.
         let is_owed = |link: &Rc<Link>| self.replies() && link.peer.ledger().open() > 0;
-        state
-            .links
-            .iter()
-            .filter(|link| !link.is_flow() && !is_owed(link))
-            .for_each(|link| link.end_in_order(&self.pipe.half_closed));
+        state.links.iter().filter(|link| !link.is_flow() && !is_owed(link)).for_each(|link| link.end());
         let flow: Vec<_> = state.links.iter().filter(|link| link.is_flow()).cloned().collect();
         drop(state);
         self.look(Cause::Asked);
@@ -166,14 +162,6 @@ impl PullEnd {
             port.is_running.store(!port.is_closed.load(SeqCst), SeqCst);
         });
         lost
-    }
-
-    /// Ends connections to plain peers that were sent all their replies and may not have read them.
-    pub fn end_unread(&self) {
-        let is_answered = |link: &Rc<Link>| !link.is_flow() && link.peer.ledger().is_closed();
-        for link in self.state.borrow().links.iter().filter(|link| is_answered(link)) {
-            link.end_in_order(&self.pipe.half_closed);
-        }
     }
 
     fn port(&self) -> &PullPort {
@@ -402,7 +390,7 @@ impl PullEnd {
         for link in state.links.iter().filter(|link| !link.is_flow() && self.replies()) {
             reply(link);
             if state.is_closing && link.peer.ledger().is_closed() {
-                link.end_in_order(&self.pipe.half_closed);
+                link.end();
             }
         }
         is_untold

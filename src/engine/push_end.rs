@@ -93,7 +93,7 @@ impl PushEnd {
         books.links.iter().for_each(|link| {
             // What is not written by now was given up, but a job that is cut should still end.
             link.outbox.borrow_mut().take_back();
-            link.end_in_order(&self.pipe.half_closed);
+            link.end();
         });
         for drain in books.drains {
             drain
@@ -101,13 +101,6 @@ impl PushEnd {
                 .send(Err(Error::new(code::CLOSED, "the pipe was closed before everything was delivered")));
         }
         self.port().clear() as u64
-    }
-
-    /// Ends connections to plain peers that have taken all that waited for them and may not have read it.
-    pub fn end_unread(&self) {
-        let is_unread = |link: &&Rc<Link>| link.peer.unread() > 0 && link.outbox.borrow().unwritten() == 0;
-        let links: Vec<_> = self.open_books().links.iter().filter(is_unread).cloned().collect();
-        links.iter().for_each(|link| link.end_in_order(&self.pipe.half_closed));
     }
 
     fn port(&self) -> &PushPort {
