@@ -13,7 +13,7 @@ const MiB = 2 ** 20
 /** More than the systems of both sides take before anybody reads. */
 const SIZE = 32 * MiB
 
-/** A worker that leaves as soon as it has read a piece of its first job. */
+/** A worker that leaves as soon as it has shaken hands, which is in the middle of its first job. */
 async function refuse (t, type, address, end) {
   const peer = await dial(t, address)
   await peer.handshake(type)
@@ -34,10 +34,12 @@ for (const [name, type, send] of [
     const refused = []
     end.on('refused', event => refused.push(event))
     send(end, Buffer.alloc(SIZE)).catch(() => {})
-    for (let times = 1; times <= 5; times++) {
-      await refuse(t, type, address, end)
-      assert.equal(refused.length, times < 3 ? 0 : 1, `after ${times}`)
-    }
+    // A connection may end before anything of the job was written.
+    let times = 0
+    for (; refused.length === 0; times++) await refuse(t, type, address, end)
+    assert.ok(times >= 3)
+    for (let more = 0; more < 3; more++) await refuse(t, type, address, end)
+    assert.equal(refused.length, 1)
     assert.equal(refused[0].code, 'ERR_ZEROPIPE_MESSAGE_TOO_LARGE')
     assert.match(refused[0].reason, /3 connections .* same message of 335\d{5} bytes.*ZMQ_MAXMSGSIZE/)
     const worker = await dial(t, address)
