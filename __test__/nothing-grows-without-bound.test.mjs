@@ -182,35 +182,40 @@ for (const [kind, flow] of [['zeropipe', 'on'], ['plain', 'off']]) {
   })
 }
 
-for (const [when, isClosed] of [['once it is empty', false], ['of a pipe that is closed as soon as it is empty', true]]) test(`memory that a full queue took goes back to the system ${when}`, { timeout }, async t => {
-  const { ended } = program(t, `
-    import { setTimeout } from 'node:timers/promises'
-    import { pipe } from 'zeropipe'
+for (const [when, isClosed] of [
+  ['once it is empty', false],
+  ['of a pipe that is closed as soon as it is empty', true]
+]) {
+  test(`memory that a full queue took goes back to the system ${when}`, { timeout }, async t => {
+    const { ended } = program(t, `
+      import { setTimeout } from 'node:timers/promises'
+      import { pipe } from 'zeropipe'
 
-    const count = 400_000
-    const pusher = pipe({ push: { bind: 'tcp://127.0.0.1:*' }, highWaterMark: { messages: 2 * count, bytes: 2 ** 30 } })
-    await pusher.ready()
-    const job = Buffer.alloc(100)
-    await pusher.push(job)
-    const grown = (before => () => (process.memoryUsage().rss - before) / 2 ** 20)(process.memoryUsage().rss)
-    for (let left = count; left > 1; left--) await pusher.push(job)
-    const full = grown()
-    const puller = pipe({ pull: { connect: pusher.stats().push.bound[0] } })
-    let left = count
-    for await (const batch of puller.pull({ batch: 1000 })) if ((left -= batch.length) === 0) break
-    await pusher.drain()
-    if (${isClosed}) await Promise.all([pusher.close(), puller.close()])
-    // What JavaScript has let go of is its own garbage collector's.
-    for (let least = full; least > 30;) {
-      globalThis.gc?.()
-      await setTimeout(50)
-      least = grown()
-    }
-    console.log(full > 40 ? 'full, then empty' : 'only ' + full)
-    await Promise.all([pusher.close(), puller.close()])
-  `, { execArgv: exposesCollector })
-  assert.deepEqual(await ended, { code: 0, signal: null, stdout: 'full, then empty\n', stderr: '' })
-})
+      const count = 400_000
+      const pusher = pipe({ push: { bind: 'tcp://127.0.0.1:*' }, highWaterMark: { messages: 2 * count, bytes: 2 ** 30 } })
+      await pusher.ready()
+      const job = Buffer.alloc(100)
+      await pusher.push(job)
+      const grown = (before => () => (process.memoryUsage().rss - before) / 2 ** 20)(process.memoryUsage().rss)
+      for (let left = count; left > 1; left--) await pusher.push(job)
+      const full = grown()
+      const puller = pipe({ pull: { connect: pusher.stats().push.bound[0] } })
+      let left = count
+      for await (const batch of puller.pull({ batch: 1000 })) if ((left -= batch.length) === 0) break
+      await pusher.drain()
+      if (${isClosed}) await Promise.all([pusher.close(), puller.close()])
+      // What JavaScript has let go of is its own garbage collector's.
+      for (let least = full; least > 30;) {
+        globalThis.gc?.()
+        await setTimeout(50)
+        least = grown()
+      }
+      console.log(full > 40 ? 'full, then empty' : 'only ' + full)
+      await Promise.all([pusher.close(), puller.close()])
+    `, { execArgv: exposesCollector })
+    assert.deepEqual(await ended, { code: 0, signal: null, stdout: 'full, then empty\n', stderr: '' })
+  })
+}
 
 test('buffers of large jobs are freed with the young objects: they force hardly any collection of all garbage', { timeout, skip: tellsNoCollections }, async t => {
   const { ended } = program(t, `

@@ -287,8 +287,9 @@ impl Books {
         if lot.ticket.cuts == CUTS_TOLD {
             let bytes = lot.first().map_or(0, Job::bytes);
             let text = format!(
-                "{CUTS_TOLD} connections have ended in the middle of the same message of {bytes} bytes: a peer may refuse \
-                 messages of that size (libzmq: ZMQ_MAXMSGSIZE); it is tried again whenever one connects"
+                "{CUTS_TOLD} connections have ended in the middle of the same message of {bytes} \
+                 bytes: a peer may refuse messages of that size (libzmq: ZMQ_MAXMSGSIZE); it is \
+                 tried again whenever one connects"
             );
             let (side, address) = (self.pattern.side_out(), link.peer.address.clone());
             self.pipe.tell(&Event::Refused {

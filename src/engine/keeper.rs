@@ -99,7 +99,7 @@ impl Keeper {
         // Nobody waits for connections to end in order, but who listens hears of it.
         self.pipe.parted().await;
         tidying.abort();
-        // All is quiet from now on, and users are out of reach once they know that.
+        // No more passes, and users are out of reach once they know that.
         if self.pipe.traffic.is_untidied() {
             give_memory_back(&self.pipe);
         }
