@@ -88,6 +88,12 @@ export declare class NativePipe {
    * with nobody then. For the very end of a process only.
    */
   flush(limit: number): number
+  /** The answer to `id` comes when the system has sent what was delivered to plain peers. */
+  awaitSent(id: number): void
+  /** To how many plain peers the system may have yet to send what was delivered. */
+  sending(): number
+  /** Blocks until that is 0 or so many milliseconds have passed; how many it is then. For the very end of a process only. */
+  flushSending(limit: number): number
   /**
    * Blocks until all pushers have been told what became of their jobs, none is connected or so many milliseconds have
    * passed. For the very end of a process only.
@@ -158,6 +164,8 @@ export interface Mail {
   /** Of the end: jobs that push gave up, and jobs that pull had received from plain peers and nobody began with. */
   givenUp: number
   dropped: number
+  /** Of the end: to how many plain peers the system had delivered jobs yet to send. */
+  sending: number
   side: string
   address: string
   identity: string

@@ -110,7 +110,8 @@ export interface PipeOptions {
    * when nothing else keeps the process, of jobs from then on, of requests from the last that was
    * made or settled on (up to a quarter more, as it is looked four times). What is left after it is
    * given up: requests reject with `ERR_ZEROPIPE_CLOSED`, and a process warning
-   * (`ZEROPIPE_GAVE_UP`) counts both. Default: until everything is delivered and answered.
+   * (`ZEROPIPE_GAVE_UP`) counts both. Default: until everything is delivered and answered. What was
+   * delivered to plain workers (any other ZeroMQ peer) is waited for until the system has sent it.
    */
   linger?: number
   /**

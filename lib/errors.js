@@ -93,9 +93,15 @@ function gaveUp (jobs, where, requests = 0) {
   return `gave up ${parts.join(' and ')} (${where})`
 }
 
+/** What is said when the system has not sent what counts as delivered. */
+function mayBeLost (workers, where) {
+  return `some of what ${workers === 1 ? '1 worker' : `${workers} workers`} took last may be lost (${where}): it ` +
+    'acknowledges nothing, and the system has not been able to send all of it'
+}
+
 /** A process warning of ours. */
 function warn (code, text) {
   process.emitWarning(text, { type: 'ZeropipeWarning', code })
 }
 
-module.exports = { code, codeOf, count, makeError, fromEngine, gaveUp, messageOf, warn }
+module.exports = { code, codeOf, count, makeError, fromEngine, gaveUp, mayBeLost, messageOf, warn }

@@ -6,7 +6,7 @@
 
 const { Set, clearTimeout, now, process, setInterval, setTimeout, unmocked } = require('./runtime.js')
 const { writeSync } = unmocked('node:fs') ?? require('node:fs')
-const { gaveUp } = require('./errors.js')
+const { gaveUp, mayBeLost } = require('./errors.js')
 const { watchDelivery } = require('./watchdog.js')
 
 /** So often in a linger it is looked whether anything has become of open requests. */
@@ -36,9 +36,9 @@ function unwatch (session) {
   sessions.delete(session)
 }
 
-/** Whether jobs are left, and no other thread sees to them. */
+/** Whether jobs are left, or yet to be sent, and no other thread sees to them. */
 function mustDeliver (session) {
-  return session.undelivered() > 0 && session.native.isAlone()
+  return (session.undelivered() > 0 || session.native.sending() > 0) && session.native.isAlone()
 }
 
 /** The loop is empty and jobs are left: stays until they are delivered or given up. */
@@ -48,7 +48,7 @@ async function linger (session) {
   const stopWatching = watchDelivery(session, false)
   const end = linger < 2 ** 31 ? setTimeout(() => session.close(0), linger) : undefined
   try {
-    await (session.isClosing ? session.over : session.drainAll())
+    await (session.isClosing ? session.over : session.deliverAll())
   } catch {
     // Closed meanwhile, which has said what became of the jobs; or an end that can't open, which its callers know.
   }
@@ -83,8 +83,11 @@ function flushAll (exitCode) {
     session.native.tellPushers(left())
     if (!mustDeliver(session)) continue
     const jobs = session.native.flush(Math.min(session.options.linger, left()))
+    const workers = session.native.flushSending(Math.min(session.options.linger, left()))
+    const where = `${session.options.address}, at exit`
     // A warning would be printed too late.
-    if (jobs > 0) writeSync(2, `zeropipe: ${gaveUp(jobs, `${session.options.address}, at exit`)}\n`)
+    if (jobs > 0) writeSync(2, `zeropipe: ${gaveUp(jobs, where)}\n`)
+    if (workers > 0) writeSync(2, `zeropipe: ${mayBeLost(workers, where)}\n`)
   }
 }
 

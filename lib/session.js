@@ -4,7 +4,7 @@
 // what keeps the process alive.
 
 const { aborting, throwIfAborted } = require('./abort.js')
-const { code, count, fromEngine, gaveUp, makeError, warn } = require('./errors.js')
+const { code, count, fromEngine, gaveUp, makeError, mayBeLost, warn } = require('./errors.js')
 const exit = require('./exit.js')
 const { Map, Promise, Set, clearTimeout, nextTick, now, setImmediate, setTimeout } = require('./runtime.js')
 const { PushEnd } = require('./push_end.js')
@@ -255,6 +255,12 @@ class Session {
     return turn.then(() => drained, error => { if (this.isClosed) throw error })
   }
 
+  /** Resolves when everything is delivered, and sent where that is all there is to know: the process ends. */
+  async deliverAll () {
+    await this.drainAll()
+    await this.ask(id => this.native.awaitSent(id))
+  }
+
   askToDrain () {
     this.pushEnd.flush()
     return this.ask(id => this.native.drain(id))
@@ -273,7 +279,7 @@ class Session {
   }
 
   /** The engine has closed the pipe, and says what became of the jobs that were left. */
-  closed ({ givenUp, dropped }) {
+  closed ({ givenUp, dropped, sending }) {
     // What has come before counts, though this mail was read with the bit of another, and their bits are yet to be looked at.
     this.requests?.serve()
     this.requests?.serveFailures()
@@ -282,6 +288,7 @@ class Session {
     // Whoever asked for it says so.
     if (this.closing === null) return
     if (givenUp + open > 0) warn('ZEROPIPE_GAVE_UP', gaveUp(givenUp, this.options.address, open))
+    if (sending > 0) warn('ZEROPIPE_GAVE_UP', mayBeLost(sending, this.options.address))
     if (left > 0) {
       warn('ZEROPIPE_GAVE_UP', `dropped ${count(left)} that had arrived and that nobody began with (${this.options.address})`)
     }

@@ -252,11 +252,20 @@ function complain (session, ifAlone) {
   const { peers } = session.native.stats().push
   if (ifAlone && peers.length > 0) return
   const jobs = session.undelivered() + session.pushEnd.waiting.jobs
-  if (jobs === 0) return
+  if (jobs === 0) return complainOfSending(session)
   const whom = peers.length === 0 ? 'a worker to connect' : 'a worker with room'
   warnOnce('delivery', session, `${count(jobs)} waiting at ${session.watchdogs.push.where()} ` +
     `for ${whom}; the process stays until all is delivered: bound that with the option linger ` +
     '(milliseconds)')
+}
+
+/** `close` and the end of the process wait for that, too. */
+function complainOfSending (session) {
+  const workers = session.native.sending()
+  if (workers === 0) return
+  warnOnce('sending', session, `${workers === 1 ? '1 worker does' : `${workers} workers do`} not read what ` +
+    `${workers === 1 ? 'it was' : 'they were'} sent (${session.options.address}); the process stays until the ` +
+    'system has sent it: bound that with the option linger (milliseconds)')
 }
 
 module.exports = { Watchdog, watchDelivery }

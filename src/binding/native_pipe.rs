@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     engine::{
         asker::Asker,
-        event::{Handle, Side},
+        event::{Callback, Handle, Side},
         keeper,
         pipe::Pipe,
         said,
@@ -166,6 +166,28 @@ impl NativePipe {
         let is_in_vain = || push.peers.read().is_empty() || ports.talk_to_themselves();
         let is_written = wait_until(limit, || push.is_written() || is_in_vain());
         if is_written && push.waiting() == 0 { 0.0 } else { push.undelivered() as f64 }
+    }
+
+    /// The answer to `id` comes when the system has sent what was delivered to plain peers.
+    #[napi(catch_unwind)]
+    pub fn await_sent(&self, id: u32) {
+        self.seat.pipe.await_sent(self.seat.wake.answer(id));
+    }
+
+    /// To how many plain peers the system may have yet to send what was delivered.
+    #[napi(catch_unwind)]
+    pub fn sending(&self) -> f64 {
+        self.seat.pipe.pipeline.push.sending() as f64
+    }
+
+    /// Blocks until that is 0 or so many milliseconds have passed; how many it is then. For the very end of a process only.
+    #[napi(catch_unwind)]
+    pub fn flush_sending(&self, limit: f64) -> f64 {
+        let pipe = &self.seat.pipe;
+        // It is seen in what the peers say.
+        pipe.await_sent(Callback::new(drop));
+        wait_until(limit, || pipe.pipeline.push.sending() == 0);
+        self.sending()
     }
 
     /// Blocks until all pushers have been told what became of their jobs, none is connected or so many milliseconds have

@@ -53,6 +53,8 @@ pub struct Mail {
     /// Of the end: jobs that push gave up, and jobs that pull had received from plain peers and nobody began with.
     pub given_up: f64,
     pub dropped: f64,
+    /// Of the end: to how many plain peers the system had delivered jobs yet to send.
+    pub sending: f64,
     pub side: &'static str,
     pub address: String,
     pub identity: String,
@@ -181,6 +183,7 @@ impl From<&Event> for Mail {
                 kind: "closed",
                 given_up: tally.given_up as f64,
                 dropped: tally.dropped as f64,
+                sending: tally.sending as f64,
                 ..Self::default()
             },
         }

@@ -156,6 +156,18 @@ impl Ends {
         let _ = drained.await;
     }
 
+    /// Resolves when the system has sent all jobs that count as delivered with that. (Whoever asks waits for a reply anyway.)
+    pub fn sent(&self) -> impl Future<Output = ()> + use<> {
+        let push = self.push.as_ref().filter(|_| self.pattern == Pattern::Pipeline);
+        let sending = push.map_or_else(Vec::new, |push| push.sent());
+        async {
+            for sent in sending {
+                // The sender is dropped, never used.
+                let _ = sent.await;
+            }
+        }
+    }
+
     /// Whether a pull end may yet work off what the push end has.
     pub fn are_both_open(&self) -> bool {
         self.push.is_some() && self.pull.is_some()
@@ -193,7 +205,8 @@ impl Ends {
             board.write(Vec::clear);
         }
         // Whoever waits for a reply is told that there will be none.
-        Tally { given_up: if self.pattern == Pattern::Pipeline { given_up } else { 0 }, dropped }
+        let given_up = if self.pattern == Pattern::Pipeline { given_up } else { 0 };
+        Tally { given_up, dropped, sending: 0 }
     }
 
     /// Resolves when nothing of a closed end is bound any more.

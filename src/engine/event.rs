@@ -189,6 +189,8 @@ pub struct Tally {
     pub given_up: u64,
     /// Received by pull and not begun with.
     pub dropped: u64,
+    /// To how many plain peers the system had delivered jobs yet to send.
+    pub sending: u64,
 }
 
 /// The one who asked, waiting for an answer. Dropped unanswered, it answers with an error: nobody waits for ever.

@@ -1,6 +1,7 @@
 //! What of a pipe lives on the I/O thread: opens, drains and closes its ends, one request after the other.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,6 +25,9 @@ const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// How often a pipe that closes looks how far its own consumers are with what it has sent to itself.
 const OWN_LOOK: Duration = Duration::from_millis(10);
+
+/// How long it may take the system to say that it has sent everything.
+const SENT_LOOK: Duration = Duration::from_millis(20);
 
 /// The pipe that all threads of the process share, while there is one.
 static DEFAULT: Mutex<Option<Arc<Pipe>>> = Mutex::new(None);
@@ -74,6 +78,7 @@ impl Keeper {
                     callback.send(self.ends(side).open(side).await.map(|()| Tally::default()));
                 }
                 Call::Drain(before, callback) => self.pipeline.drain(before, callback),
+                Call::AwaitSent(callback) => self.await_sent(callback),
                 Call::Orphaned if self.pipe.handles().is_empty() => self.orphan(),
                 Call::Drained if self.pipe.undelivered() == 0 && self.pipe.give_away() => {
                     tally = self.close(None, &mut calls, &mut closers).await;
@@ -134,6 +139,26 @@ impl Keeper {
         closers: &mut Vec<Callback>,
     ) -> Tally {
         let mut until = deadline(linger);
+        self.deliver(&mut until, calls, closers).await;
+        let sending = self.send(until, calls, closers).await;
+        let (jobs, requests) = (self.pipeline.close(), self.requests.close());
+        // Whoever is told of the close may bind the same addresses.
+        self.pipeline.unbound().await;
+        self.requests.unbound().await;
+        Tally {
+            given_up: jobs.given_up + requests.given_up,
+            dropped: jobs.dropped + requests.dropped,
+            sending,
+        }
+    }
+
+    /// Resolves when everything is delivered, or it is time to give up.
+    async fn deliver(
+        &self,
+        until: &mut Instant,
+        calls: &mut mpsc::UnboundedReceiver<Call>,
+        closers: &mut Vec<Callback>,
+    ) {
         // In rounds: threads that have not heard of the close yet may still be sending.
         let mut drained = None;
         while !(self.pipeline.are_finished() && self.requests.are_finished()) {
@@ -145,24 +170,57 @@ impl Keeper {
             tokio::select! {
                 () = &mut *drained => *drained = Box::pin(self.drained()),
                 () = sleep(OWN_LOOK), if are_both_open => {}
-                () = sleep_until(until) => break,
+                () = sleep_until(*until) => break,
                 call = calls.recv() => match call {
-                    Some(Call::Close(shorter, callback)) => {
-                        until = until.min(deadline(shorter));
-                        closers.push(callback);
-                    }
-                    Some(Call::Drain(before, callback)) => self.pipeline.drain(before, callback),
-                    Some(call) => call.refuse(),
+                    Some(call) => self.obey_closing(call, until, closers),
                     None => break,
                 },
             }
         }
-        drop(drained);
-        let (jobs, requests) = (self.pipeline.close(), self.requests.close());
-        // Whoever is told of the close may bind the same addresses.
-        self.pipeline.unbound().await;
-        self.requests.unbound().await;
-        Tally { given_up: jobs.given_up + requests.given_up, dropped: jobs.dropped + requests.dropped }
+    }
+
+    /// Resolves when the system has sent what is delivered, or it is time to give up: to how many peers it has not.
+    async fn send(
+        &self,
+        mut until: Instant,
+        calls: &mut mpsc::UnboundedReceiver<Call>,
+        closers: &mut Vec<Callback>,
+    ) -> u64 {
+        let mut sent = pin!(self.pipeline.sent());
+        loop {
+            tokio::select! {
+                () = &mut sent => return 0,
+                // Nobody waits so briefly that it can't be asked.
+                () = sleep_until(until.max(Instant::now() + SENT_LOOK)) => break,
+                call = calls.recv() => match call {
+                    Some(call) => self.obey_closing(call, &mut until, closers),
+                    None => break,
+                },
+            }
+        }
+        self.pipe.pipeline.push.sending() as u64
+    }
+
+    /// What may still be asked of a pipe that closes.
+    fn obey_closing(&self, call: Call, until: &mut Instant, closers: &mut Vec<Callback>) {
+        match call {
+            Call::Close(shorter, callback) => {
+                *until = (*until).min(deadline(shorter));
+                closers.push(callback);
+            }
+            Call::Drain(before, callback) => self.pipeline.drain(before, callback),
+            Call::AwaitSent(callback) => self.await_sent(callback),
+            call => call.refuse(),
+        }
+    }
+
+    /// Answers when the system has sent what is delivered.
+    fn await_sent(&self, callback: Callback) {
+        let sent = self.pipeline.sent();
+        spawn_local(async move {
+            sent.await;
+            callback.send(Ok(Tally::default()));
+        });
     }
 
     /// Resolves when all that was sent so far is delivered, and answered.

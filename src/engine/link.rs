@@ -17,6 +17,7 @@ use std::{
 use bytes::BufMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    sync::oneshot,
     time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 
@@ -30,7 +31,7 @@ use super::{
     outbox::{Outbox, Sent},
     peer::Peer,
     pipe::Pipe,
-    stream::{BoxStream, Writer},
+    stream::{BoxStream, Sending, Writer},
     tap::{Read, Taker, Tap},
     throttle::Throttle,
     trickle::{LATELY, Trickle},
@@ -188,6 +189,8 @@ pub struct Link {
     pub strays: RefCell<Throttle>,
     joined: Instant,
     ending: Cell<bool>,
+    /// Those who wait for the system to have sent everything: this is dropped when it has.
+    awaiting_sent: RefCell<Vec<oneshot::Sender<()>>>,
     waker: RefCell<Option<Waker>>,
     /// Set while its task runs, which then needs no waking.
     running: Cell<bool>,
@@ -219,6 +222,7 @@ impl Link {
             strays: RefCell::default(),
             joined: Instant::now(),
             ending: Cell::new(false),
+            awaiting_sent: RefCell::default(),
             waker: RefCell::default(),
             running: Cell::new(false),
         }
@@ -249,6 +253,14 @@ impl Link {
     pub fn end(&self) {
         self.ending.set(true);
         self.wake();
+    }
+
+    /// Resolves, perhaps with an error, once the system has sent what was written before, or the connection has ended.
+    pub fn sent(&self) -> oneshot::Receiver<()> {
+        let (waits, sent) = oneshot::channel();
+        self.awaiting_sent.borrow_mut().push(waits);
+        self.wake();
+        sent
     }
 
     /// How long it has been there.
@@ -383,6 +395,8 @@ pub struct Connection {
     /// When a PING was made that is not answered.
     pinged: Option<Instant>,
     sent: Vec<Sent>,
+    /// While somebody waits for that.
+    sending: Option<Sending>,
     /// How much has come lately.
     trickle: Trickle,
     /// When to see whether whoever reads has read anything, and whether he has.
@@ -409,6 +423,7 @@ impl Drop for Membership<'_> {
         self.1.ending.set(true);
         self.0.take_back(self.1);
         self.1.writer.take();
+        self.1.awaiting_sent.take();
         self.0.left(self.1);
     }
 }
@@ -481,6 +496,7 @@ impl Connection {
             unasked: false,
             pinged: None,
             sent: Vec::new(),
+            sending: None,
             first,
             farewell: None,
         }
@@ -566,6 +582,7 @@ impl Connection {
             }
         }
         self.lend_reader(cx)?;
+        self.look_what_is_sent(cx);
         if self.link.ending.get() {
             let farewell = self.farewell.get_or_insert_with(|| Box::pin(sleep(GOODBYE)));
             if self.link.outbox.borrow().unwritten() == 0 || farewell.as_mut().poll(cx).is_ready() {
@@ -621,10 +638,23 @@ impl Connection {
         }
         if !self.sent.is_empty() {
             (self.unread, self.unasked) = (true, true);
+            self.link.peer.set_sending(!self.link.is_flow());
         }
         self.link.is_blocked.set(false);
         self.end.passed(length);
         self.end.wrote(&self.link, &self.sent);
+    }
+
+    /// Tells those who wait for it when the system has sent everything.
+    fn look_what_is_sent(&mut self, cx: &mut Context<'_>) {
+        if self.link.awaiting_sent.borrow().is_empty() || self.link.outbox.borrow().unwritten() > 0 {
+            return;
+        }
+        if self.sending.get_or_insert_with(|| self.stream.sent()).as_mut().poll(cx).is_ready() {
+            self.sending = None;
+            self.link.peer.set_sending(false);
+            self.link.awaiting_sent.take();
+        }
     }
 
     /// Takes in what others have read, and the way back if they don't read any more, or should not.

@@ -47,6 +47,8 @@ pub mod push_port;
 mod queue;
 pub mod requests;
 pub mod said;
+#[cfg(unix)]
+mod sent;
 mod shortcut;
 mod stream;
 pub mod tap;

@@ -23,6 +23,7 @@ pub struct Peer {
     /// What we owe it, if it is a pusher: settled by any thread, told by the I/O thread.
     pub(super) ledger: Mutex<Ledger>,
     is_gone: AtomicBool,
+    is_sending: AtomicBool,
     jobs: AtomicU64,
     credit: AtomicU64,
     in_flight: AtomicU64,
@@ -78,6 +79,16 @@ impl Peer {
     /// Whether it has left.
     pub(super) fn is_gone(&self) -> bool {
         self.is_gone.load(Relaxed)
+    }
+
+    /// Jobs were written for it that are delivered with that, or the system has sent all of them.
+    pub(super) fn set_sending(&self, is_sending: bool) {
+        self.is_sending.store(is_sending, Relaxed);
+    }
+
+    /// Whether the system may have yet to send delivered jobs.
+    pub fn is_sending(&self) -> bool {
+        self.is_sending.load(Relaxed)
     }
 
     /// How many jobs it was sent, or sent.

@@ -43,6 +43,8 @@ pub(super) enum Call {
     Open(Side, Callback),
     /// Of all that was accepted before so many were.
     Drain(u64, Callback),
+    /// The system has sent what is delivered.
+    AwaitSent(Callback),
     Close(Option<Duration>, Callback),
     /// The last user is gone.
     Orphaned,
@@ -57,7 +59,9 @@ impl Call {
         match self {
             // Closing what is closed is no mistake.
             Self::Close(_, callback) => callback.send(Ok(Tally::default())),
-            Self::Open(_, callback) | Self::Drain(_, callback) => callback.send(closed),
+            Self::Open(_, callback) | Self::Drain(_, callback) | Self::AwaitSent(callback) => {
+                callback.send(closed);
+            }
             Self::Orphaned | Self::Drained => {}
         }
     }
@@ -156,6 +160,11 @@ impl Pipe {
     /// Answers when every job that was sent so far is delivered.
     pub fn drain(&self, callback: Callback) {
         self.call(Call::Drain(self.pipeline.push.accepted.load(SeqCst), callback));
+    }
+
+    /// Answers when the system has sent every job that is delivered, and not acknowledged by anybody.
+    pub fn await_sent(&self, callback: Callback) {
+        self.call(Call::AwaitSent(callback));
     }
 
     /// Closes both ends, after delivering for at most `linger` (`None`: for as long as it takes). Answers with

@@ -10,7 +10,11 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use tokio::{sync::watch, task::spawn_local, time::Instant};
+use tokio::{
+    sync::{oneshot, watch},
+    task::spawn_local,
+    time::Instant,
+};
 
 use super::{
     asker::Asker,
@@ -82,6 +86,12 @@ impl PushEnd {
         } else {
             books.drains.push(Drain { before, left, callback });
         }
+    }
+
+    /// For each connection that may have delivered jobs yet to send: resolves when it has none, or is gone.
+    pub fn sent(&self) -> Vec<oneshot::Receiver<()>> {
+        let books = self.books.borrow();
+        books.links.iter().filter(|link| link.peer.is_sending()).map(|link| link.sent()).collect()
     }
 
     /// Ends every connection and gives up what was not delivered: how many jobs that is.

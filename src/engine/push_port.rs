@@ -205,6 +205,11 @@ impl PushPort {
         self.in_flight_cost.load(SeqCst)
     }
 
+    /// To how many peers the system may have yet to send delivered jobs.
+    pub fn sending(&self) -> usize {
+        self.peers.read().iter().filter(|peer| peer.is_sending()).count()
+    }
+
     /// How many jobs are accepted and not delivered.
     pub fn undelivered(&self) -> usize {
         self.undelivered.load(SeqCst)

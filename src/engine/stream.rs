@@ -3,7 +3,9 @@
 
 use std::{
     fmt::Debug,
+    future::{Future, ready},
     io,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -28,7 +30,15 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     fn take_back_reader(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Resolves once the system has sent all that was written, as far as it can tell.
+    fn sent(&self) -> Sending {
+        Box::pin(ready(()))
+    }
 }
+
+/// See [`Stream::sent`].
+pub type Sending = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Stream for DuplexStream {}
 
@@ -105,7 +115,8 @@ mod shared {
         net::{TcpStream, UnixStream},
     };
 
-    use super::{Reader, Stream, TryRead, TryWrite, Writer};
+    use super::{Reader, Sending, Stream, TryRead, TryWrite, Writer};
+    use crate::engine::sent::sent;
 
     /// A connection of the system's.
     pub struct SharedStream<S: Watched> {
@@ -262,6 +273,19 @@ mod shared {
 
         fn take_back_reader(&mut self) -> io::Result<()> {
             self.watched().map(drop)
+        }
+
+        fn sent(&self) -> Sending {
+            let descriptor = match &self.state {
+                State::Watched(stream) => stream.as_fd().try_clone_to_owned(),
+                State::Resting(_) | State::Lost => Err(io::ErrorKind::Unsupported.into()),
+            };
+            Box::pin(async move {
+                if let Ok(descriptor) = descriptor {
+                    // One that can't tell keeps nobody waiting.
+                    let _ = sent(descriptor).await;
+                }
+            })
         }
     }
 
