@@ -19,4 +19,5 @@ pub mod config;
 pub mod endpoint;
 pub mod engine;
 pub mod error;
+pub mod flow;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! Holds the floors of the house apart: `binding -> engine -> wire -> leaves`, and who may know what.
+//! Holds the layers apart: `binding -> engine -> flow -> wire -> leaves`, and who may know what.
 
 use std::{
     fs,
@@ -6,8 +6,8 @@ use std::{
 };
 
 /// The floors, the highest first; a floor may import from itself and from those below it. Leaves may import leaves.
-const FLOORS: [&[&str]; 4] =
-    [&["binding"], &["engine"], &["wire"], &["batch", "config", "endpoint", "error"]];
+const FLOORS: [&[&str]; 5] =
+    [&["binding"], &["engine"], &["flow"], &["wire"], &["batch", "config", "endpoint", "error"]];
 
 fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))
@@ -37,6 +37,11 @@ fn module(file: &str) -> &str {
     file.split(['/', '\\', '.']).next().unwrap_or_default()
 }
 
+/// How many modules lie between the root of the crate and what is in a file of `src`.
+fn depth(file: &str) -> usize {
+    file.split(['/', '\\']).filter(|part| *part != "mod.rs").count()
+}
+
 /// The code without its line comments; the others are not used here.
 fn code(text: &str) -> String {
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
@@ -48,10 +53,10 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The first names of all paths that begin at the root of the crate: of `crate::{a::b, c}` that is `a` and `c`.
-/// `super` can reach the root too, so what stands behind it counts as well.
-fn imports(code: &str) -> Vec<String> {
+/// In a file so deep in the tree of modules, as many `super` in a row reach the root too.
+fn imports(code: &str, depth: usize) -> Vec<String> {
     let mut found = Vec::new();
-    for root in ["crate::", "super::"] {
+    for root in ["crate::", &"super::".repeat(depth)] {
         for (at, _) in code.match_indices(root) {
             let path = code[at + root.len()..].trim_start();
             match path.strip_prefix('{') {
@@ -89,7 +94,7 @@ fn imports_go_down_only() {
             assert_eq!(file, "lib.rs", "{file} is on no floor: give it one in this test");
             continue;
         };
-        for import in imports(&code(text)) {
+        for import in imports(&code(text), depth(file)) {
             let is_above = floor(&import).is_some_and(|other| other < own);
             assert!(!is_above, "src/{file} imports {import}, which is above it");
         }
@@ -113,6 +118,23 @@ fn only_the_binding_knows_node_and_is_unsafe_and_only_the_engine_knows_tokio() {
         owners.dedup();
         assert_eq!(owners, [owner], "who says {word} in src");
     }
+}
+
+#[test]
+fn the_state_machines_know_no_time_chance_threads_or_shared_state() {
+    let forbidden =
+        ["tokio", "Mutex", "Rc", "RefCell", "Cell", "Atomic", "atomic", "thread", "random", "SystemTime"];
+    let mut files = 0;
+    for (file, text) in sources("src/flow", "rs") {
+        // Tests may read the clock to have a beginning.
+        let code = code(text.split("#[cfg(test)]").next().unwrap_or_default());
+        for word in forbidden {
+            assert!(!words(&code).any(|other| other == word), "src/flow/{file} says {word}");
+        }
+        assert!(!code.contains("Instant::now"), "src/flow/{file} reads the clock");
+        files += 1;
+    }
+    assert!(files > 5);
 }
 
 #[test]
@@ -144,6 +166,8 @@ fn the_scanner_sees_what_it_should() {
         use crate::config::Config;
         fn call() { crate::engine::start(super::binding::wake); }
     ";
-    assert_eq!(imports(&code(text)), ["batch", "wire", "error", "config", "engine", "binding"]);
+    assert_eq!(imports(&code(text), 1), ["batch", "wire", "error", "config", "engine", "binding"]);
+    assert_eq!(imports("super::flow; super::super::engine", 2), ["engine"]);
+    assert_eq!([depth("batch.rs"), depth("wire/mod.rs"), depth("wire/frame.rs")], [1, 1, 2]);
     assert_eq!((module("wire/frame.rs"), module("batch.rs"), floor("frame")), ("wire", "batch", None));
 }

@@ -17,7 +17,8 @@ use user::User;
 use zeropipe::{
     batch::{Batch, Builder},
     config::{Config, Sites},
-    engine::{event::Side, push_port::PushPort, requests::Tag},
+    engine::{event::Side, push_port::PushPort},
+    flow::sender::requests::Tag,
 };
 
 /// Only catches what hangs.

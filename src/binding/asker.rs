@@ -11,10 +11,8 @@ use napi_derive::napi;
 use super::{native_pipe::NativePipe, slab};
 use crate::{
     batch::Place,
-    engine::{
-        asker::{Asker, Failure},
-        requests::Tag,
-    },
+    engine::asker::Asker,
+    flow::sender::requests::{Failure, Tag},
 };
 
 /// A request that will have no reply, and why.

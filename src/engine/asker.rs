@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    event::{FAILURES, Handle, REPLIES},
-    requests::{Tag, asker_of},
+use super::event::{FAILURES, Handle, REPLIES};
+use crate::{
+    batch::Batch,
+    flow::sender::requests::{Abandoned, Failure, Tag, asker_of},
 };
-use crate::batch::Batch;
 
 /// A JavaScript thread that requests.
 pub struct Asker {
@@ -24,17 +24,6 @@ pub struct Asker {
 struct Tray {
     replies: VecDeque<Batch>,
     failures: Vec<Failure>,
-}
-
-/// A request that will have no reply, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The request.
-    pub tag: Tag,
-    /// Ours or the handler's; empty if that gave none.
-    pub code: String,
-    /// For people.
-    pub text: String,
 }
 
 impl Asker {
@@ -74,9 +63,7 @@ pub struct Askers(Mutex<Book>);
 struct Book {
     last: u32,
     askers: HashMap<u32, Arc<Asker>>,
-    /// Requests that nobody waits for any more, and askers that have left.
-    abandoned: Vec<Tag>,
-    left: Vec<u32>,
+    abandoned: Abandoned,
 }
 
 impl Askers {
@@ -100,18 +87,17 @@ impl Askers {
     pub fn leave(&self, asker: &Asker) {
         let mut book = self.book();
         book.askers.remove(&asker.number);
-        book.left.push(asker.number);
+        book.abandoned.askers.push(asker.number);
     }
 
     /// Nobody waits for the replies to these any more. The push end is to be nudged.
     pub fn abandon(&self, tags: &[Tag]) {
-        self.book().abandoned.extend(tags);
+        self.book().abandoned.tags.extend(tags);
     }
 
     /// Takes what was abandoned: requests, and all requests of some askers.
-    pub(super) fn take_abandoned(&self) -> (Vec<Tag>, Vec<u32>) {
-        let mut book = self.book();
-        (std::mem::take(&mut book.abandoned), std::mem::take(&mut book.left))
+    pub(super) fn take_abandoned(&self) -> Abandoned {
+        std::mem::take(&mut self.book().abandoned)
     }
 
     /// Replies for one of them.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::tap::Tap;
 use crate::error::Error;
+pub use crate::flow::Pattern;
 
 /// Which end of a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,25 +17,6 @@ pub enum Side {
     Request,
     /// Where requests come in: a pull end that answers its jobs.
     Reply,
-}
-
-/// What two ends are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pattern {
-    /// Jobs are pushed and pulled (RFC 30).
-    Pipeline,
-    /// Requests are jobs that are answered (RFC 28).
-    Requests,
-}
-
-impl Pattern {
-    /// The end where jobs go out.
-    pub fn side_out(self) -> Side {
-        match self {
-            Self::Pipeline => Side::Push,
-            Self::Requests => Side::Request,
-        }
-    }
 }
 
 impl Side {

@@ -4,7 +4,7 @@
 //! something has moved.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     future::{Future, poll_fn},
     io::{self, IoSlice},
     pin::{Pin, pin},
@@ -24,11 +24,9 @@ use tokio::{
 use super::{
     arrival::Progress,
     event::{Event, Side},
-    flight::Flight,
     grant::Grant,
     heartbeat::{Beat, Heartbeat},
     inbox::Inbox,
-    outbox::{Outbox, Sent},
     peer::Peer,
     pipe::Pipe,
     stream::{BoxStream, Sending, Writer},
@@ -40,6 +38,7 @@ use crate::{
     batch::{Batch, Place},
     config::Config,
     error::{Error, code},
+    flow::{PeerId, outbox::Outbox, sender::Written},
     wire::{
         command::{self, Command, FlowCommand},
         decoder::Decoder,
@@ -109,8 +108,10 @@ pub trait End {
     }
     /// A peer has shaken hands.
     fn joined(&self, link: &Rc<Link>);
-    /// These jobs have been written, and there may be room for more.
-    fn wrote(&self, link: &Rc<Link>, sent: &[Sent]);
+    /// What is to be written on a link that has joined.
+    fn outbox<'a>(&'a self, link: &'a Link) -> RefMut<'a, Outbox>;
+    /// So many bytes of that were written, and there may be room for more.
+    fn wrote(&self, link: &Rc<Link>, bytes: usize) -> Written;
     /// The connection takes no more for now.
     fn blocked(&self, link: &Rc<Link>);
     /// The link is about to write, so nobody else may ([`Link::lent`]).
@@ -150,24 +151,18 @@ pub struct Link {
     pub id: u64,
     /// Who is at the other side.
     pub peer: Arc<Peer>,
-    /// What is to be written.
+    /// Which peer it is to the sender of a push end.
+    pub sender_peer: Cell<PeerId>,
+    /// What is to be written for a pull end.
     pub outbox: RefCell<Outbox>,
     /// What was read. While it holds anything, nothing more is read from a plain peer.
     pub inbox: RefCell<Inbox>,
-    /// What a puller was sent and has not settled.
-    pub flight: RefCell<Flight>,
     /// What a pusher may send.
     pub grant: RefCell<Grant>,
     /// How many jobs the end has counted as received; the end's own note.
     pub counted: Cell<u64>,
     /// Set while the connection takes no more bytes.
     pub is_blocked: Cell<bool>,
-    /// Whether the end has it in its round; the end's own note.
-    pub listed: Cell<bool>,
-    /// Gets nothing until it has nothing, for the sake of a job that travels alone; the end's own note.
-    pub is_reserved: Cell<bool>,
-    /// Has a job that travels alone; the end's own note.
-    pub has_lone_job: Cell<bool>,
     /// How long a question and its answer take, once that was measured.
     pub round_trip: Cell<Duration>,
     /// The last question that was asked by [`Link::ask`], and the last that was answered.
@@ -187,7 +182,6 @@ pub struct Link {
     pub charged: Cell<usize>,
     /// Messages of the peer that are ignored.
     pub strays: RefCell<Throttle>,
-    joined: Instant,
     ending: Cell<bool>,
     /// Those who wait for the system to have sent everything: this is dropped when it has.
     awaiting_sent: RefCell<Vec<oneshot::Sender<()>>>,
@@ -205,22 +199,18 @@ impl Link {
             tap: RefCell::default(),
             handed: Cell::new(0),
             peer: Arc::new(peer),
+            sender_peer: Cell::new(PeerId::NONE),
             outbox: RefCell::default(),
             inbox: RefCell::default(),
-            flight: RefCell::default(),
             grant: RefCell::default(),
             counted: Cell::new(0),
             is_blocked: Cell::new(false),
-            listed: Cell::new(false),
-            is_reserved: Cell::new(false),
-            has_lone_job: Cell::new(false),
             round_trip: Cell::new(Duration::ZERO),
             asked: Cell::new(0),
             answered: Cell::new(0),
             arriving: Cell::new(None),
             charged: Cell::new(0),
             strays: RefCell::default(),
-            joined: Instant::now(),
             ending: Cell::new(false),
             awaiting_sent: RefCell::default(),
             waker: RefCell::default(),
@@ -261,17 +251,6 @@ impl Link {
         self.awaiting_sent.borrow_mut().push(waits);
         self.wake();
         sent
-    }
-
-    /// How long it has been there.
-    pub fn age(&self) -> Duration {
-        self.joined.elapsed()
-    }
-
-    /// Whether the peer acknowledges jobs, and has or wants some.
-    pub fn works(&self) -> bool {
-        let flight = self.flight.borrow();
-        self.is_flow() && (flight.credit() > 0 || flight.jobs() > 0)
     }
 
     /// Asks a question, by a PING of its own: what comes before the answer was sent before the peer had heard what it was
@@ -394,8 +373,7 @@ pub struct Connection {
     unasked: bool,
     /// When a PING was made that is not answered.
     pinged: Option<Instant>,
-    sent: Vec<Sent>,
-    /// While somebody waits for that.
+    /// While somebody waits for the system to have sent everything.
     sending: Option<Sending>,
     /// How much has come lately.
     trickle: Trickle,
@@ -495,7 +473,6 @@ impl Connection {
             unread: false,
             unasked: false,
             pinged: None,
-            sent: Vec::new(),
             sending: None,
             first,
             farewell: None,
@@ -577,15 +554,16 @@ impl Connection {
             let read = self.read(cx)?;
             self.beat(cx)?;
             // Reading and the clock may have put a PONG or a PING into the outbox.
-            if !read && (self.link.is_blocked.get() || self.link.outbox.borrow().unwritten() == 0) {
+            if !read && (self.link.is_blocked.get() || self.outbox().unwritten() == 0) {
                 break;
             }
         }
         self.lend_reader(cx)?;
         self.look_what_is_sent(cx);
         if self.link.ending.get() {
+            let is_written = self.outbox().unwritten() == 0;
             let farewell = self.farewell.get_or_insert_with(|| Box::pin(sleep(GOODBYE)));
-            if self.link.outbox.borrow().unwritten() == 0 || farewell.as_mut().poll(cx).is_ready() {
+            if is_written || farewell.as_mut().poll(cx).is_ready() {
                 return Err(Why::Ended);
             }
         }
@@ -594,10 +572,10 @@ impl Connection {
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Why> {
         loop {
-            if self.link.lent.get() && self.link.outbox.borrow().unwritten() > 0 {
+            if self.link.lent.get() && self.outbox().unwritten() > 0 {
                 self.end.take_back(&self.link);
             }
-            let outbox = self.link.outbox.borrow();
+            let outbox = self.end.outbox(&self.link);
             // A blocked link whose jobs went to others still wants to know when it can write again: nothing asks that.
             if outbox.unwritten() == 0 && !self.link.is_blocked.get() {
                 return Ok(());
@@ -625,29 +603,29 @@ impl Connection {
     }
 
     fn written(&mut self, length: usize) {
-        self.sent.clear();
-        let mut outbox = self.link.outbox.borrow_mut();
-        let ping_left = outbox.advance(length, |sent| self.sent.push(sent));
-        drop(outbox);
-        if ping_left {
+        self.link.is_blocked.set(false);
+        self.end.passed(length);
+        let Written { has_ping, has_jobs } = self.end.wrote(&self.link, length);
+        if has_ping {
             self.heartbeat.ping_left(Instant::now());
             self.unasked = false;
         }
         if length > 0 {
             self.heartbeat.sent();
         }
-        if !self.sent.is_empty() {
+        if has_jobs {
             (self.unread, self.unasked) = (true, true);
             self.link.peer.set_sending(!self.link.is_flow());
         }
-        self.link.is_blocked.set(false);
-        self.end.passed(length);
-        self.end.wrote(&self.link, &self.sent);
+    }
+
+    fn outbox(&self) -> RefMut<'_, Outbox> {
+        self.end.outbox(&self.link)
     }
 
     /// Tells those who wait for it when the system has sent everything.
     fn look_what_is_sent(&mut self, cx: &mut Context<'_>) {
-        if self.link.awaiting_sent.borrow().is_empty() || self.link.outbox.borrow().unwritten() > 0 {
+        if self.link.awaiting_sent.borrow().is_empty() || self.outbox().unwritten() > 0 {
             return;
         }
         if self.sending.get_or_insert_with(|| self.stream.sent()).as_mut().poll(cx).is_ready() {
@@ -743,7 +721,7 @@ impl Connection {
         self.link.tap.borrow().is_none()
             && (self.link.is_flow() || self.link.inbox.borrow().is_empty())
             && !self.link.ending.get()
-            && (read == 0 || self.link.outbox.borrow().unwritten() == 0)
+            && (read == 0 || self.outbox().unwritten() == 0)
             && read < READ_AT_ONCE
     }
 
@@ -819,7 +797,7 @@ impl Connection {
 
     /// Shows that we are there, unless something else that waits to be written will.
     fn send_alive(&self) {
-        let mut outbox = self.link.outbox.borrow_mut();
+        let mut outbox = self.outbox();
         if outbox.unwritten() == 0 {
             outbox.put_command(command::ping(0, ALIVE));
         }
@@ -851,7 +829,7 @@ impl Connection {
         match command {
             Command::Ping { ttl, context } => {
                 self.heartbeat.promised(ttl, Instant::now());
-                let mut outbox = self.link.outbox.borrow_mut();
+                let mut outbox = self.outbox();
                 if outbox.pongs() < MAX_PONGS {
                     outbox.put_pong(command::pong(&context));
                 }
@@ -883,7 +861,7 @@ impl Connection {
 
     fn ping(&mut self) {
         self.pinged.get_or_insert(Instant::now());
-        self.link.outbox.borrow_mut().put_ping(command::ping(0, &[]));
+        self.outbox().put_ping(command::ping(0, &[]));
         if self.link.is_flow() {
             // It need not leave first: that it can't is as bad a sign as no answer.
             self.heartbeat.ping_left(Instant::now());

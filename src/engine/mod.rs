@@ -9,43 +9,34 @@
 //! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`]; why one of them
 //! can't listen is told by [`in_use`]. What users were told once by any thread is in [`said`].
 
-mod answers;
 mod arrival;
 pub mod asker;
-mod books;
 mod chance;
 pub mod consumer;
 pub mod delivery;
 mod dialer;
-mod dispatch;
 mod ends;
 pub mod event;
 mod fair_queue;
-mod flight;
 mod grant;
 mod heartbeat;
 mod in_use;
 mod inbox;
 mod io_thread;
 pub mod keeper;
-mod lease;
 mod ledger;
 mod line;
 mod link;
 mod listener;
 mod nudge;
-mod outbox;
 mod pace;
 pub mod peer;
 pub mod pipe;
-mod plain_turns;
 pub mod ports;
 mod pull_end;
 pub mod pull_port;
 mod push_end;
 pub mod push_port;
-mod queue;
-pub mod requests;
 pub mod said;
 #[cfg(unix)]
 mod sent;

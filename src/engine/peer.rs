@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::ledger::Ledger;
-use crate::wire::flow::Instance;
+use crate::{flow::sender::Changes, wire::flow::Instance};
 
 /// A peer that has shaken hands.
 #[derive(Debug, Default)]
@@ -41,6 +41,16 @@ impl Peer {
     /// Counts jobs that it was sent, or that it sent.
     pub fn count(&self, jobs: usize) {
         self.jobs.fetch_add(jobs as u64, Relaxed);
+    }
+
+    /// A sender has counted so much since it was asked before.
+    pub(super) fn add(&self, changes: Changes) {
+        let Changes { sent, done, redelivered } = changes;
+        for (sum, more) in [(&self.jobs, sent), (&self.done, done), (&self.redelivered, redelivered)] {
+            if more != 0 {
+                sum.fetch_add(more, Relaxed);
+            }
+        }
     }
 
     /// They were not sent after all.

@@ -4,7 +4,7 @@
 //! zeropipe peers may send is granted beforehand, and given back when it can't be begun with soon (docs/flow.md).
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     rc::{Rc, Weak},
     sync::{
         Arc,
@@ -23,7 +23,6 @@ use super::{
     fair_queue::{FairQueue, WINDOW},
     inbox::Parcel,
     link::{End, Link},
-    outbox::Sent,
     peer::Peer,
     pipe::{Alarm, Pipe},
     pull_port::{PullPort, give_back},
@@ -33,6 +32,7 @@ use super::{
 use crate::{
     batch::Batch,
     error::{Error, code},
+    flow::{outbox::Outbox, sender::Written},
     wire::{command::FlowCommand, flow::Instance},
 };
 
@@ -534,7 +534,12 @@ impl End for PullEnd {
         }
     }
 
-    fn wrote(&self, link: &Rc<Link>, _: &[Sent]) {
+    fn outbox<'a>(&'a self, link: &'a Link) -> RefMut<'a, Outbox> {
+        link.outbox.borrow_mut()
+    }
+
+    fn wrote(&self, link: &Rc<Link>, bytes: usize) -> Written {
+        let has_ping = link.outbox.borrow_mut().advance(bytes, |_| {});
         self.note_told(&self.state.borrow());
         if self.replies() {
             lend(link);
@@ -543,6 +548,7 @@ impl End for PullEnd {
                 self.port().nudge.ring();
             }
         }
+        Written { has_ping, has_jobs: false }
     }
 
     fn take_back(&self, link: &Rc<Link>) {

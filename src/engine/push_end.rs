@@ -1,42 +1,43 @@
-//! The push end: takes jobs in from its port, keeps them in order, and deals them round robin to the peers that
-//! can take one now (RFC 30; libzmq's `lb`).
-//!
-//! A job leaves for good when a plain peer's connection has taken all of it, or when a zeropipe peer has acknowledged
-//! it (docs/flow.md). What sits unwritten or unacknowledged with a peer that goes away comes back to the front.
+//! The push end: drives a [`Sender`], which decides who gets which job. It takes jobs in from its port,
+//! and tells the sender what its connections do; what the sender wants done it does.
 
 use std::{
-    cell::{RefCell, RefMut},
+    cell::{Cell, RefCell, RefMut},
+    collections::HashMap,
     rc::{Rc, Weak},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
+    time::Instant,
 };
 
+use fastrand::Rng;
 use tokio::{
     sync::{oneshot, watch},
     task::spawn_local,
-    time::Instant,
 };
 
 use super::{
     asker::Asker,
-    books::{Books, Drain},
     chance::random,
-    event::{Callback, Pattern, Side, Tally},
-    flight::{Flight, Settled},
+    event::{Callback, Event, ROOM, Side, Tally},
     inbox::Parcel,
     link::{End, Link},
-    outbox::Sent,
     peer::Peer,
     pipe::{Alarm, Pipe},
-    push_port::{Idle, PushPort},
-    requests::{ANYBODY, are_replies_to},
+    push_port::{Idle, Incoming, PushPort, Way},
+    shortcut::Shortcut,
     tap::{Sink, Taker, Terms},
 };
 use crate::{
     error::{Error, code},
-    wire::{
-        command::FlowCommand,
-        flow::{Instance, Range},
+    flow::{
+        PeerId,
+        outbox::Outbox,
+        sender::{Effect, Options, Sender, Written, requests::are_replies_to},
     },
+    wire::{command::FlowCommand, flow::Instance},
 };
 
 /// The part of a push end that lives on the I/O thread.
@@ -44,7 +45,16 @@ pub struct PushEnd {
     pipe: Arc<Pipe>,
     side: Side,
     instance: Instance,
-    books: RefCell<Books>,
+    sender: RefCell<Sender>,
+    /// The connections of the sender's peers, by [`PeerId::slot`].
+    links: RefCell<Vec<Option<Rc<Link>>>>,
+    /// The link that threads may write to by themselves.
+    lent: RefCell<Option<Rc<Link>>>,
+    /// Who waits for jobs to be delivered, by the numbers that the sender knows.
+    drains: RefCell<HashMap<u64, Callback>>,
+    last_drain: Cell<u64>,
+    /// When the sender wants to be called.
+    timeout: Cell<Option<Instant>>,
     stop: watch::Receiver<bool>,
 }
 
@@ -52,20 +62,39 @@ impl PushEnd {
     /// A push end without connections, which takes in what the port is sent until `stop`.
     pub fn start(pipe: Arc<Pipe>, side: Side, stop: watch::Receiver<bool>) -> Rc<Self> {
         let instance = Instance(random());
-        let books = RefCell::new(Books::new(Arc::clone(&pipe), side.pattern(), instance));
-        let end = Rc::new(Self { pipe, side, instance, books, stop });
+        let options = Options {
+            pattern: side.pattern(),
+            instance,
+            max_jobs: pipe.config.max_waiting_jobs,
+            max_cost: pipe.config.max_waiting_bytes,
+            max_message_size: pipe.config.max_message_size,
+            max_attempts: pipe.config.max_attempts,
+            ack_timeout: pipe.config.ack_timeout,
+        };
+        let end = Rc::new(Self {
+            pipe,
+            side,
+            instance,
+            sender: RefCell::new(Sender::new(options, Rng::with_seed(random()))),
+            links: RefCell::default(),
+            lent: RefCell::default(),
+            drains: RefCell::default(),
+            last_drain: Cell::new(0),
+            timeout: Cell::new(None),
+            stop,
+        });
         spawn_local(Self::watch(Rc::downgrade(&end), Arc::clone(&end.pipe), side, end.stop.clone()));
         end
     }
 
-    /// Looks whenever something was handed over, or the time has come for something.
+    /// Looks whenever something was handed over, or the sender's timeout has come.
     async fn watch(end: Weak<Self>, pipe: Arc<Pipe>, side: Side, mut stop: watch::Receiver<bool>) {
         let port = &pipe.ports(side.pattern()).push;
         let _alarm = Alarm(Arc::clone(&pipe));
-        let alarm = || end.upgrade().and_then(|end| end.books.borrow().alarm);
+        let timeout = || end.upgrade().and_then(|end| end.timeout.get()).map(Into::into);
         while end.strong_count() > 0 {
             tokio::select! {
-                _ = port.nudge.rung_before(alarm) => {}
+                _ = port.nudge.rung_before(timeout) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             if let Some(end) = end.upgrade() {
@@ -77,38 +106,28 @@ impl PushEnd {
     /// Answers when all of the first `before` jobs, or as many as there are, are delivered.
     pub fn drain(&self, before: u64, callback: Callback) {
         self.take_in();
-        let mut books = self.books.borrow_mut();
-        let before = before.min(books.next_order);
-        let left =
-            if before == books.next_order { books.undelivered } else { books.undelivered_before(before) };
-        if left == 0 {
-            callback.send(Ok(Tally::default()));
-        } else {
-            books.drains.push(Drain { before, left, callback });
-        }
+        let number = self.last_drain.get() + 1;
+        self.last_drain.set(number);
+        self.drains.borrow_mut().insert(number, callback);
+        let mut sender = self.sender.borrow_mut();
+        sender.drain(before, number);
+        self.act(&mut sender);
     }
 
     /// For each connection that may have delivered jobs yet to send: resolves when it has none, or is gone.
     pub fn sent(&self) -> Vec<oneshot::Receiver<()>> {
-        let books = self.books.borrow();
-        books.links.iter().filter(|link| link.peer.is_sending()).map(|link| link.sent()).collect()
+        let links = self.links.borrow();
+        links.iter().flatten().filter(|link| link.peer.is_sending()).map(|link| link.sent()).collect()
     }
 
     /// Ends every connection and gives up what was not delivered: how many jobs that is.
     pub fn close(&self) -> u64 {
-        drop(self.open_books());
+        self.up_to_date(now()).close();
         self.port().incoming().take();
-        let empty = Books::new(Arc::clone(&self.pipe), self.side.pattern(), self.instance);
-        let books = self.books.replace(empty);
-        books.links.iter().for_each(|link| {
-            // What is not written by now was given up, but a job that is cut should still end.
-            link.outbox.borrow_mut().take_back();
-            link.end();
-        });
-        for drain in books.drains {
-            drain
-                .callback
-                .send(Err(Error::new(code::CLOSED, "the pipe was closed before everything was delivered")));
+        self.links.borrow().iter().flatten().for_each(|link| link.end());
+        for (_, callback) in self.drains.take() {
+            let text = "the pipe was closed before everything was delivered";
+            callback.send(Err(Error::new(code::CLOSED, text)));
         }
         self.port().clear() as u64
     }
@@ -121,62 +140,146 @@ impl PushEnd {
         *self.stop.borrow()
     }
 
-    /// Gives what was handed over its place, and deals.
-    fn take_in(&self) {
-        let mut books = self.open_books();
-        // What others have read, which is so only of a link that is the only one, may be the credit that is needed.
-        if let [link] = &books.links[..] {
-            link.rouse();
-        }
-        if books.alarm.is_some_and(|alarm| alarm <= Instant::now()) {
-            books.look_at_the_clock(Instant::now());
-        }
-        self.deal(books);
+    fn link(&self, id: PeerId) -> Option<Rc<Link>> {
+        self.links.borrow().get(id.slot())?.clone()
     }
 
-    /// The books, with all in them that threads have written by themselves, handed over, or given up.
-    fn open_books(&self) -> RefMut<'_, Books> {
-        let mut books = self.books.borrow_mut();
+    /// Accepts what was handed over, and calls the sender if it wants to be.
+    fn take_in(&self) {
+        let now = now();
+        let mut sender = self.up_to_date(now);
+        // What others have read, which is so only of a link that is the only one, may be the credit that is needed.
+        if sender.peers() == 1 {
+            self.links.borrow().iter().flatten().for_each(|link| link.rouse());
+        }
+        if self.timeout.get().is_some_and(|timeout| timeout <= now) {
+            sender.handle_timeout(now);
+        }
+        self.dispatch(sender, now);
+    }
+
+    /// The sender, which knows all that threads have written by themselves, handed over or given up.
+    fn up_to_date(&self, now: Instant) -> RefMut<'_, Sender> {
+        let mut sender = self.sender.borrow_mut();
         // In this order: what is abandoned by now was handed over before.
         let abandoned = (self.side == Side::Request).then(|| self.pipe.requests.askers.take_abandoned());
         let incoming = self.port().incoming().as_mut().map(std::mem::take).unwrap_or_default();
-        books.take_in(incoming);
+        self.accept(&mut sender, incoming, now);
         if let Some(abandoned) = abandoned {
-            books.drop_abandoned(abandoned);
+            sender.handle_abandoned(abandoned);
         }
-        books
+        sender
     }
 
-    /// Deals jobs to peers until there are no more of the one or the other.
-    fn deal(&self, mut books: RefMut<'_, Books>) {
-        let touched = books.deal();
-        let is_idle = books.queue.jobs() == 0
-            && !books.is_full()
-            && books.round.front().is_some_and(|link| link.outbox.borrow().unwritten() == 0);
-        if books.set_alarm() {
+    /// Accepts what was handed over. The way to the link that had lent it is closed by that.
+    fn accept(&self, sender: &mut Sender, incoming: Incoming, now: Instant) {
+        let lent = self.lent.take();
+        if let (Some(link), Some(mut way)) = (&lent, incoming.way) {
+            link.lent.set(false);
+            if way.shortcut.has_rest() {
+                sender.outbox(link.sender_peer.get()).put_first(way.shortcut.take_back());
+                link.wake();
+            }
+        }
+        // The end of a link takes back what it has lent: so there is one if anything was written.
+        if let Some(link) = lent {
+            for batch in incoming.written {
+                sender.handle_leased_write(link.sender_peer.get(), batch, now);
+            }
+        }
+        incoming.batches.into_iter().for_each(|batch| sender.handle_jobs(batch));
+    }
+
+    /// Has the sender send what it can, and does what it wants.
+    fn dispatch(&self, mut sender: RefMut<'_, Sender>, now: Instant) {
+        sender.dispatch(now);
+        self.act(&mut sender);
+        let (timeout, before) = (sender.next_timeout(), self.timeout.get());
+        self.timeout.set(timeout);
+        if timeout.is_some_and(|timeout| before.is_none_or(|before| timeout < before)) {
             self.port().nudge.reset();
         }
-        books.tell_port();
-        let is_lent = self.lend(&mut books);
-        drop(books);
-        touched.iter().for_each(|link| link.wake());
-        self.port().set_idle(if is_lent {
-            Idle::Lent
-        } else if is_idle {
-            Idle::Yes
-        } else {
-            Idle::No
-        });
+        let idle = match (self.lend(&sender), sender.is_idle()) {
+            (true, _) => Idle::Lent,
+            (false, true) => Idle::Yes,
+            (false, false) => Idle::No,
+        };
+        self.port().set_idle(idle);
     }
 
-    /// Lends the way to the peer, if there is one to lend.
-    fn lend(&self, books: &mut Books) -> bool {
+    /// Publishes what the sender has counted, and then does what it wants: who is told finds the counts right.
+    fn act(&self, sender: &mut Sender) {
+        while let Some((id, changes, credit, in_flight)) = sender.take_change() {
+            if let Some(link) = self.link(id) {
+                link.peer.add(changes);
+                link.peer.set_flow(credit, in_flight);
+            }
+        }
+        let (before, now) = sender.take_totals();
+        let has_room = self.port().publish(before, now);
+        while let Some(effect) = sender.poll_effect() {
+            self.apply(effect);
+        }
+        if has_room && self.port().is_full.swap(false, SeqCst) {
+            self.pipe.raise(ROOM);
+        }
+        if self.port().is_flushing.load(SeqCst) {
+            self.port().unwritten.store(sender.unwritten_peers(), SeqCst);
+        }
+    }
+
+    fn apply(&self, effect: Effect) {
+        let askers = &self.pipe.ports(self.side.pattern()).askers;
+        match effect {
+            Effect::Write(id) => self.link(id).into_iter().for_each(|link| link.wake()),
+            Effect::Drained(number) => {
+                let callback = self.drains.borrow_mut().remove(&number);
+                callback.into_iter().for_each(|callback| callback.send(Ok(Tally::default())));
+            }
+            Effect::Dead { job, id, attempt, reason } => {
+                self.pipe.tell(&Event::Dead { job, id, attempt, reason });
+            }
+            Effect::Withheld => self.pipe.tell(&Event::Withheld),
+            Effect::Refused(id, error) => self.tell_refused(id, error),
+            Effect::Ignored(id, messages, error) => self.tell_ignored(id, messages, error),
+            Effect::Replies(asker, replies) => askers.deliver(asker, replies),
+            Effect::Failed(failure) => askers.fail(failure),
+        }
+    }
+
+    fn tell_refused(&self, id: PeerId, error: Error) {
+        let Some(link) = self.link(id) else { return };
+        self.pipe.tell(&Event::Refused { side: self.side, address: link.peer.address.clone(), error });
+    }
+
+    /// Users are told of messages that were ignored, but not of each.
+    fn tell_ignored(&self, id: PeerId, messages: usize, Error { code, text }: Error) {
+        let Some(link) = self.link(id) else { return };
+        let Some(count) = link.strays.borrow_mut().count(messages, now().into()) else { return };
+        let text = if count == 1 { text } else { format!("{text}, {count} of them") };
+        self.tell_refused(id, Error { code, text });
+    }
+
+    /// Lends the way to the only peer, if it is idle and nothing was handed over meanwhile.
+    fn lend(&self, sender: &Sender) -> bool {
         let mut incoming = self.port().incoming();
         let Some(incoming) = incoming.as_mut().filter(|incoming| incoming.batches.is_empty()) else {
             return false;
         };
-        incoming.way = books.way();
+        incoming.way = self.way(sender);
         incoming.way.is_some()
+    }
+
+    fn way(&self, sender: &Sender) -> Option<Way> {
+        let lease = sender.lease()?;
+        let link = self.link(lease.peer)?;
+        let writer = link.writer.borrow().clone()?;
+        let mut shortcut = Shortcut::default();
+        shortcut.lend(writer);
+        link.lent.set(true);
+        let peer = Arc::clone(&link.peer);
+        self.lent.replace(Some(link));
+        Some(Way { shortcut, peer, jobs: lease.jobs, cost: lease.cost })
     }
 }
 
@@ -194,36 +297,44 @@ impl End for PushEnd {
     }
 
     fn joined(&self, link: &Rc<Link>) {
+        let now = now();
+        self.port().peers.write(|peers| peers.push(Arc::clone(&link.peer)));
+        let mut sender = self.up_to_date(now);
+        let mut links = self.links.borrow_mut();
+        links.iter().flatten().for_each(|other| other.rouse());
+        let id = sender.handle_join(link.is_flow(), now);
+        link.sender_peer.set(id);
+        let slots = links.len().max(id.slot() + 1);
+        links.resize_with(slots, || None);
+        links[id.slot()] = Some(Rc::clone(link));
+        drop(links);
         if self.is_closed() {
             link.end();
         }
-        self.port().peers.write(|peers| peers.push(Arc::clone(&link.peer)));
-        let mut books = self.open_books();
-        books.links.iter().for_each(|other| other.rouse());
-        books.links.push(Rc::clone(link));
-        books.count_plain();
-        books.list(link);
-        self.deal(books);
+        self.dispatch(sender, now);
     }
 
-    fn wrote(&self, link: &Rc<Link>, sent: &[Sent]) {
-        let mut books = self.open_books();
-        if !sent.is_empty() && !self.is_closed() {
-            link.peer.count(sent.len());
-            books.count_done(link, sent.len());
-            books.leave_line(sent.len(), sent.iter().map(|sent| sent.cost).sum());
-            books.forget(sent.len(), |before| sent.iter().filter(|sent| sent.ticket.order < before).count());
-        }
-        books.list(link);
-        self.deal(books);
+    fn outbox<'a>(&'a self, link: &'a Link) -> RefMut<'a, Outbox> {
+        RefMut::map(self.sender.borrow_mut(), |sender| sender.outbox(link.sender_peer.get()))
     }
 
-    fn blocked(&self, _: &Rc<Link>) {
-        self.deal(self.open_books());
+    fn wrote(&self, link: &Rc<Link>, bytes: usize) -> Written {
+        let now = now();
+        let mut sender = self.up_to_date(now);
+        let written = sender.handle_written(link.sender_peer.get(), bytes);
+        self.dispatch(sender, now);
+        written
+    }
+
+    fn blocked(&self, link: &Rc<Link>) {
+        let now = now();
+        let mut sender = self.up_to_date(now);
+        sender.handle_blocked(link.sender_peer.get());
+        self.dispatch(sender, now);
     }
 
     fn take_back(&self, _: &Rc<Link>) {
-        drop(self.open_books());
+        drop(self.up_to_date(now()));
     }
 
     fn may_read(&self, _: &Link) -> bool {
@@ -231,140 +342,68 @@ impl End for PushEnd {
     }
 
     fn received(&self, link: &Rc<Link>) -> Result<(), Error> {
-        if self.side.pattern() == Pattern::Pipeline {
+        if self.side == Side::Push {
             return Err(Error::new(code::PROTOCOL, "a PULL that sends messages"));
         }
-        if self.is_closed() {
-            return Ok(());
-        }
-        let mut books = self.open_books();
+        let now = now();
+        let mut sender = self.up_to_date(now);
         let mut inbox = link.inbox.borrow_mut();
-        let (mut answered, mut handed) = (Ok(()), link.handed.take() as usize);
-        while let (Ok(()), Some(replies)) = (&answered, inbox.take(usize::MAX)) {
-            answered = books.answer(link, &replies.batch, handed.min(replies.jobs));
+        let (mut taken, mut handed) = (Ok(()), link.handed.take() as usize);
+        while let (Ok(()), Some(replies)) = (&taken, inbox.take(usize::MAX)) {
+            taken = sender.handle_replies(link.sender_peer.get(), &replies.batch, handed.min(replies.jobs));
             handed = handed.saturating_sub(replies.jobs);
         }
         drop(inbox);
-        self.deal(books);
-        answered
+        self.dispatch(sender, now);
+        taken
     }
 
     fn left_out(&self, link: &Rc<Link>, first_frame: &[u8]) {
-        if let Ok(tag) = first_frame.try_into()
-            && !self.is_closed()
-        {
-            let mut books = self.open_books();
-            books.too_large(link, tag);
-            self.deal(books);
+        if let Ok(tag) = first_frame.try_into() {
+            let now = now();
+            let mut sender = self.up_to_date(now);
+            sender.handle_oversized_reply(link.sender_peer.get(), tag);
+            self.dispatch(sender, now);
         }
     }
 
     fn has_read(&self) {}
 
     fn obey(&self, link: &Rc<Link>, command: FlowCommand) -> Result<(), Error> {
-        if self.is_closed() {
-            return Ok(());
-        }
-        let mut books = self.open_books();
-        let mut flight = link.flight.borrow_mut();
-        if books.plain > 0 && !matches!(command, FlowCommand::Credit { .. } | FlowCommand::Return(_)) {
-            books.plain_turns.settled();
-        }
-        // What a peer that is done with jobs has shown of others is needed where those can lapse.
-        let timed = self.config().ack_timeout.map(|_| Instant::now());
-        let note_progress = |flight: &mut Flight, range: Range| {
-            timed.into_iter().for_each(|now| flight.note_progress(range.first, now));
-        };
-        // Nothing of what breaks a rule counts.
-        match &command {
-            FlowCommand::Ack(ranges) | FlowCommand::Return(ranges) => flight.check(ranges),
-            FlowCommand::Nack { number, .. } => flight.check(&[Range::one(*number)]),
-            FlowCommand::Reject { number, .. } if self.side == Side::Request => {
-                flight.check(&[Range::one(*number)])
-            }
-            FlowCommand::Reject { .. } => Err(Error::new(code::PROTOCOL, "a PULL that answers")),
-            FlowCommand::Credit { .. } => Ok(()),
-            FlowCommand::Job(_) => Err(Error::new(code::PROTOCOL, "a PULL that sends JOB")),
-        }?;
-        match command {
-            FlowCommand::Credit { jobs, cost } => flight.grant(jobs, cost),
-            FlowCommand::Ack(ranges) => ranges.into_iter().for_each(|range| {
-                flight.settle(range, |settled| books.done(link, settled));
-                note_progress(&mut flight, range);
-            }),
-            FlowCommand::Return(ranges) => {
-                ranges.into_iter().for_each(|range| {
-                    flight.settle(range, |settled| {
-                        books.let_answer(link.id, settled.lot());
-                        books.unstarted(settled);
-                    });
-                });
-            }
-            FlowCommand::Nack { number, reason } => {
-                flight.settle(Range::one(number), |settled| {
-                    books.let_answer(link.id, settled.lot());
-                    if let Settled::Own(lot) = settled {
-                        books.failed(lot, &reason, true);
-                    }
-                });
-                note_progress(&mut flight, Range::one(number));
-            }
-            FlowCommand::Reject { number, code, text } => {
-                flight.settle(Range::one(number), |settled| books.rejected(link, settled, &code, &text));
-                note_progress(&mut flight, Range::one(number));
-            }
-            FlowCommand::Job(_) => {}
-        }
-        link.peer.set_flow(flight.credit(), flight.jobs());
-        link.has_lone_job.set(link.has_lone_job.get() && flight.jobs() > 0);
-        drop(flight);
-        books.list(link);
-        self.deal(books);
-        Ok(())
+        let now = now();
+        let mut sender = self.up_to_date(now);
+        let obeyed = sender.handle_command(link.sender_peer.get(), command, now);
+        self.dispatch(sender, now);
+        obeyed
     }
 
     fn answered(&self, _: &Rc<Link>) {}
 
     fn lends(&self) -> bool {
-        self.books.borrow().links.is_empty()
+        self.sender.borrow().peers() == 0
     }
 
     fn taker(&self, link: &Rc<Link>) -> Option<Taker> {
-        let books = self.books.borrow();
-        let is_only = matches!(&books.links[..], [only] if Rc::ptr_eq(only, link));
+        let sender = self.sender.borrow();
         let is_timed = self.config().ack_timeout.is_some();
-        if self.side != Side::Request || !is_only || is_timed || self.is_closed() {
+        if self.side != Side::Request || sender.peers() != 1 || is_timed || self.is_closed() {
             return None;
         }
         let asker = self.pipe.requests.askers.only().filter(|asker| asker.handle().can_read())?;
         let handle = asker.handle();
         let sink = Replies { pipe: Arc::clone(&self.pipe), asker, peer: Arc::clone(&link.peer) };
-        let terms = Terms { budget: u64::MAX, wants_credit: books.waiting() > 0 };
+        let terms = Terms { budget: u64::MAX, wants_credit: sender.sendable() > 0 };
         Some(Taker { handle, sink: Arc::new(sink), terms })
     }
 
     fn left(&self, link: &Rc<Link>) {
+        let (now, id) = (now(), link.sender_peer.get());
         self.port().peers.write(|peers| peers.retain(|peer| !Arc::ptr_eq(peer, &link.peer)));
-        let mut books = self.open_books();
-        books.links.retain(|other| !Rc::ptr_eq(other, link));
-        books.plain_turns.leave(link.id);
-        books.count_plain();
-        books.round.retain(|other| !Rc::ptr_eq(other, link));
-        if !self.is_closed() {
-            if !link.is_flow() {
-                let (cut, untouched) = link.outbox.borrow_mut().take_all();
-                cut.into_iter().for_each(|lot| books.cut(link, lot));
-                untouched.into_iter().for_each(|lot| books.untaken(lot));
-            }
-            let unsettled = link.flight.borrow_mut().take_all();
-            for lot in unsettled {
-                // It may come back with a reply, on another link.
-                books.let_answer(ANYBODY, &lot);
-                books.failed(lot, "the worker left with it", false);
-            }
-        }
-        books.list_all();
-        self.deal(books);
+        let mut sender = self.up_to_date(now);
+        sender.handle_leave(id, now);
+        self.dispatch(sender, now);
+        // Only now, as effects may name it.
+        self.links.borrow_mut()[id.slot()] = None;
     }
 }
 
@@ -380,10 +419,14 @@ impl Sink for Replies {
         if !are_replies_to(&batch, self.asker.number) {
             return false;
         }
-        // Before whoever waits is told. What nobody waits for is taken off again when the books are kept.
+        // Before whoever waits is told. What nobody waits for is taken off again by the sender.
         self.peer.count_done(jobs as u64);
         self.pipe.requests.push.done.fetch_add(jobs as u64, Relaxed);
         self.asker.put(batch);
         true
     }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

@@ -10,7 +10,7 @@ use super::{
     peer::{Board, Peer, Peers},
     shortcut::Shortcut,
 };
-use crate::{batch::Batch, config::Config};
+use crate::{batch::Batch, config::Config, flow::sender::Totals};
 
 /// The part of a push end that other threads see.
 #[derive(Debug)]
@@ -227,6 +227,34 @@ impl PushPort {
     /// What they count.
     pub fn waiting_cost(&self) -> usize {
         self.waiting_cost.load(SeqCst)
+    }
+
+    /// The sender has these totals now, and had those others when this was called before. Whoever waits
+    /// for room is told by what this returns: whether some jobs wait no more.
+    pub(super) fn publish(&self, before: Totals, now: Totals) -> bool {
+        let counts = [
+            (&self.waiting, before.waiting, now.waiting),
+            (&self.waiting_cost, before.waiting_cost, now.waiting_cost),
+            (&self.in_flight, before.in_flight, now.in_flight),
+            (&self.in_flight_cost, before.in_flight_cost, now.in_flight_cost),
+            (&self.undelivered, before.undelivered, now.undelivered),
+        ];
+        for (count, before, now) in counts {
+            if before != now {
+                count.fetch_add(now.wrapping_sub(before), SeqCst);
+            }
+        }
+        let sums = [
+            (&self.done, before.done, now.done),
+            (&self.redelivered, before.redelivered, now.redelivered),
+            (&self.dead, before.dead, now.dead),
+        ];
+        for (sum, before, now) in sums {
+            if before != now {
+                sum.fetch_add(now.wrapping_sub(before), Relaxed);
+            }
+        }
+        now.waiting < before.waiting || now.waiting_cost < before.waiting_cost
     }
 
     /// Closed: nothing is left. How many jobs were not delivered.

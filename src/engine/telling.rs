@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use super::{grant::Urgency, ledger::Reject, link::Link, outbox::Outbox};
+use super::{grant::Urgency, ledger::Reject, link::Link};
 use crate::{
     batch::{Batch, LARGE, Place},
+    flow::outbox::Outbox,
     wire::command,
 };
 

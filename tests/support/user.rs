@@ -13,14 +13,14 @@ use zeropipe::{
     batch::{Batch, Builder, Place},
     config::Config,
     engine::{
-        asker::{Asker, Failure},
+        asker::Asker,
         consumer::{Consumer, Taken, word},
         event::{Callback, Event, Handle, Side, Tally},
         keeper,
         pipe::Pipe,
-        requests::Tag,
     },
     error::Error,
+    flow::sender::requests::{Failure, Tag},
 };
 
 /// What the engine has told, and a bell that rings when it tells or asks anything.

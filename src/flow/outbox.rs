@@ -1,11 +1,11 @@
 //! What one peer is about to be sent: framed jobs and commands, in order, until the connection has taken them.
 //!
 //! For a plain peer the bytes of a job stay until all of them are written, so that a job cut off by the end of a
-//! connection can go whole to another peer. For a zeropipe peer, [`super::flight`] keeps it for longer than that.
+//! connection can go whole to another peer. What a zeropipe peer was sent is kept by [`super::sender`] until it is acknowledged.
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use super::queue::{Lot, Ticket};
+use super::sender::queue::{JobRange, JobState};
 use crate::{
     batch::{Batch, Job, LARGE, Place},
     wire::{decoder::Decoder, frame},
@@ -22,7 +22,7 @@ const WRITE: usize = 60 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
     /// What is known of it.
-    pub ticket: Ticket,
+    pub state: JobState,
     /// What it counts against the mark.
     pub cost: usize,
 }
@@ -111,7 +111,7 @@ impl Outbox {
 
     /// How many jobs of a plain peer have a lower order.
     pub fn jobs_before(&self, order: u64) -> usize {
-        let is_before = |sent: &Sent| sent.ticket.order < order;
+        let is_before = |sent: &Sent| sent.state.order < order;
         self.chunks
             .iter()
             .map(|chunk| match chunk {
@@ -247,15 +247,15 @@ impl Outbox {
 
     /// Takes back the jobs of which no byte is written, in order, if the peer is plain. Commands stay, and so does a
     /// job that was cut.
-    pub fn take_back(&mut self) -> Vec<Lot> {
-        let mut lots = Vec::new();
+    pub fn take_back(&mut self) -> Vec<JobRange> {
+        let mut ranges = Vec::new();
         let chunks = std::mem::take(&mut self.chunks);
         for (index, chunk) in chunks.into_iter().enumerate() {
             let written = if index == 0 { self.written } else { 0 };
             match chunk {
                 Chunk::Packed(mut packed) if !packed.jobs.is_empty() => {
                     let begun = packed.gone + usize::from(packed.is_cut(written));
-                    lots.extend(packed.split_off(begun));
+                    ranges.extend(packed.split_off(begun));
                     if packed.bytes.len() > written {
                         self.chunks.push_back(Chunk::Packed(packed));
                     } else if index == 0 {
@@ -263,18 +263,18 @@ impl Outbox {
                     }
                 }
                 Chunk::Large(Large { batch, sent: Some(sent), .. }) if written == 0 => {
-                    lots.push(Lot::new(batch, sent.ticket));
+                    ranges.push(JobRange::new(batch, sent.state));
                 }
                 kept => self.chunks.push_back(kept),
             }
         }
         self.unwritten = self.chunks.iter().map(Chunk::length).sum::<usize>() - self.written;
-        lots
+        ranges
     }
 
     /// Takes back every job that is not wholly written, because the connection has ended: the one that was cut, if
     /// one was, and the others.
-    pub fn take_all(&mut self) -> (Option<Lot>, Vec<Lot>) {
+    pub fn take_all(&mut self) -> (Option<JobRange>, Vec<JobRange>) {
         let (is_cut, begun) = match self.chunks.front_mut() {
             Some(Chunk::Packed(packed)) => (packed.is_cut(self.written), packed.split_off(packed.gone)),
             Some(Chunk::Large(large)) => (large.sent.is_some() && self.written > 0, Vec::new()),
@@ -282,9 +282,9 @@ impl Outbox {
         };
         // What was cut goes whole to another peer, so nothing counts as begun.
         self.written = 0;
-        let mut lots = begun.into_iter().chain(self.take_back());
-        let cut = if is_cut { lots.next() } else { None };
-        (cut, lots.collect())
+        let mut ranges = begun.into_iter().chain(self.take_back());
+        let cut = if is_cut { ranges.next() } else { None };
+        (cut, ranges.collect())
     }
 }
 
@@ -299,17 +299,17 @@ impl Packed {
     }
 
     /// Cuts off the jobs from that one on and turns them back into what they were before they were framed.
-    fn split_off(&mut self, job: usize) -> Vec<Lot> {
+    fn split_off(&mut self, job: usize) -> Vec<JobRange> {
         let bytes = self.bytes.split_off(self.start(job));
-        let mut tickets = self.jobs.split_off(job).into_iter().map(|(_, sent)| sent.ticket);
+        let mut tickets = self.jobs.split_off(job).into_iter().map(|(_, sent)| sent.state);
         let mut decoder = Decoder::new(usize::MAX, false);
         let fed = decoder.feed(&bytes);
         debug_assert!(fed.is_ok(), "what we framed ourselves is sound");
         let singles = std::iter::from_fn(|| decoder.batch()).flat_map(|(batch, _)| {
             // The decoder knows no tickets: each job gets its own.
-            Lot::new(batch, Ticket { order: 0, id: None, failures: 0, cuts: 0 }).singles()
+            JobRange::new(batch, JobState::new(0)).singles()
         });
-        singles.zip(&mut tickets).map(|(lot, ticket)| lot.with(ticket)).collect()
+        singles.zip(&mut tickets).map(|(range, state)| range.with(state)).collect()
     }
 }
 
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     fn sent(order: u64, cost: usize) -> Sent {
-        Sent { ticket: Ticket { order, id: None, failures: 0, cuts: 0 }, cost }
+        Sent { state: JobState::new(order), cost }
     }
 
     fn filled() -> (Outbox, Vec<u8>) {
@@ -348,8 +348,8 @@ mod tests {
         slices[..filled].iter().flat_map(|slice| slice.iter().copied()).take(most).collect()
     }
 
-    fn numbers(lots: Vec<Lot>) -> Vec<u64> {
-        lots.into_iter().flat_map(Lot::singles).map(|lot| lot.ticket.order).collect()
+    fn numbers(ranges: Vec<JobRange>) -> Vec<u64> {
+        ranges.into_iter().flat_map(JobRange::singles).map(|range| range.state.order).collect()
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
             let (mut written, mut left, mut pings) = (Vec::new(), Vec::new(), 0);
             while outbox.unwritten() > 0 {
                 let bytes = next_bytes(&outbox, step);
-                pings += usize::from(outbox.advance(bytes.len(), |sent| left.push(sent.ticket.order)));
+                pings += usize::from(outbox.advance(bytes.len(), |sent| left.push(sent.state.order)));
                 written.extend(bytes);
             }
             assert!(written == wire && left == [0, 1, 2, 3, 4] && pings == 1, "in steps of {step}");

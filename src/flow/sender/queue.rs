@@ -6,7 +6,7 @@ use crate::batch::{Batch, Job, LARGE, Place};
 
 /// What is known of a job. In a row of jobs, the orders (and the ids) count on from those of the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
+pub struct JobState {
     /// The place that it was given when it was taken in.
     pub order: u64,
     /// Its sequence number toward zeropipe peers, once it was sent to one.
@@ -17,34 +17,39 @@ pub struct Ticket {
     pub cuts: u8,
 }
 
-impl Ticket {
+impl JobState {
+    /// That of a job that was just accepted.
+    pub fn new(order: u64) -> Self {
+        Self { order, id: None, failures: 0, cuts: 0 }
+    }
+
     /// That of the job so many behind.
     pub fn behind(self, jobs: usize) -> Self {
         Self { order: self.order + jobs as u64, id: self.id.map(|id| id + jobs as u64), ..self }
     }
 }
 
-/// A row of jobs in a batch, with the ticket of the first.
+/// A row of jobs in a batch, with the state of the first.
 #[derive(Debug, Clone)]
-pub struct Lot {
+pub struct JobRange {
     batch: Batch,
     at: Place,
     jobs: usize,
     cost: usize,
     /// That of the first job.
-    pub ticket: Ticket,
+    pub state: JobState,
 }
 
-impl Lot {
+impl JobRange {
     /// All jobs of a batch.
-    pub fn new(batch: Batch, ticket: Ticket) -> Self {
+    pub fn new(batch: Batch, state: JobState) -> Self {
         let (jobs, cost) = (batch.jobs(), batch.cost());
-        Self { batch, at: Place::default(), jobs, cost, ticket }
+        Self { batch, at: Place::default(), jobs, cost, state }
     }
 
-    /// The same jobs with another ticket.
-    pub fn with(self, ticket: Ticket) -> Self {
-        Self { ticket, ..self }
+    /// The same jobs with another state.
+    pub fn with(self, state: JobState) -> Self {
+        Self { state, ..self }
     }
 
     /// How many jobs.
@@ -59,12 +64,12 @@ impl Lot {
 
     /// How many of them were taken in before the one with that order.
     pub fn jobs_before(&self, order: u64) -> usize {
-        order.saturating_sub(self.ticket.order).min(self.jobs as u64) as usize
+        order.saturating_sub(self.state.order).min(self.jobs as u64) as usize
     }
 
     /// Whether the one with that order is among them.
     pub fn has(&self, order: u64) -> bool {
-        (self.ticket.order..self.ticket.order + self.jobs as u64).contains(&order)
+        (self.state.order..self.state.order + self.jobs as u64).contains(&order)
     }
 
     /// The first job.
@@ -90,7 +95,7 @@ impl Lot {
     /// Cuts off so many jobs from its front.
     pub fn split_front(&mut self, jobs: usize) -> Self {
         if jobs >= self.jobs {
-            let rest = Self { jobs: 0, cost: 0, ticket: self.ticket.behind(self.jobs), ..self.clone() };
+            let rest = Self { jobs: 0, cost: 0, state: self.state.behind(self.jobs), ..self.clone() };
             return std::mem::replace(self, rest);
         }
         let (next, cost) = self.batch.span(self.at, jobs);
@@ -100,13 +105,13 @@ impl Lot {
     /// The same for somebody who has just gone through them and knows where they end and what they count.
     pub fn cut(&mut self, jobs: usize, next: Place, cost: usize) -> Self {
         let front = Self { jobs, cost, ..self.clone() };
-        (self.at, self.ticket) = (next, self.ticket.behind(jobs));
+        (self.at, self.state) = (next, self.state.behind(jobs));
         self.jobs -= jobs;
         self.cost -= cost;
         front
     }
 
-    /// Each of its jobs as a lot of its own.
+    /// Each of its jobs as a range of its own.
     pub fn singles(mut self) -> impl Iterator<Item = Self> {
         std::iter::from_fn(move || (self.jobs > 0).then(|| self.split_front(1)))
     }
@@ -116,8 +121,8 @@ impl Lot {
 #[derive(Debug, Default)]
 pub struct Queue {
     /// What came back, by its order: all of it was taken in before what never left.
-    returned: BTreeMap<u64, Lot>,
-    lots: VecDeque<Lot>,
+    returned: BTreeMap<u64, JobRange>,
+    ranges: VecDeque<JobRange>,
     jobs: usize,
 }
 
@@ -129,36 +134,40 @@ impl Queue {
 
     /// How many of them have a lower order.
     pub fn jobs_before(&self, order: u64) -> usize {
-        let newer = self.lots.partition_point(|lot| lot.ticket.order < order);
-        let older = self.returned.range(..order).map(|(_, lot)| lot);
-        older.chain(self.lots.range(..newer)).map(|lot| lot.jobs_before(order)).sum()
+        let newer = self.ranges.partition_point(|range| range.state.order < order);
+        let older = self.returned.range(..order).map(|(_, range)| range);
+        older.chain(self.ranges.range(..newer)).map(|range| range.jobs_before(order)).sum()
     }
 
     /// Puts jobs behind all others.
-    pub fn push_back(&mut self, lot: Lot) {
-        self.jobs += lot.jobs();
-        self.lots.push_back(lot);
+    pub fn push_back(&mut self, range: JobRange) {
+        self.jobs += range.jobs();
+        self.ranges.push_back(range);
     }
 
     /// Puts jobs that came back where they belong: before all that were taken in later.
-    pub fn put_back(&mut self, lot: Lot) {
-        if lot.jobs > 0 {
-            self.jobs += lot.jobs();
-            self.returned.insert(lot.ticket.order, lot);
+    pub fn put_back(&mut self, range: JobRange) {
+        if range.jobs > 0 {
+            self.jobs += range.jobs();
+            self.returned.insert(range.state.order, range);
         }
     }
 
     /// The jobs whose turn it is.
-    pub fn front(&self) -> Option<&Lot> {
-        self.returned.values().next().or_else(|| self.lots.front())
+    pub fn front(&self) -> Option<&JobRange> {
+        self.returned.values().next().or_else(|| self.ranges.front())
     }
 
-    /// Takes jobs from the front lot: so many, which end there and count so much.
-    pub fn take_front(&mut self, jobs: usize, next: Place, cost: usize) -> Option<Lot> {
+    /// Takes jobs from the front range: so many, which end there and count so much.
+    pub fn take_front(&mut self, jobs: usize, next: Place, cost: usize) -> Option<JobRange> {
         let Some(mut first) = self.returned.first_entry() else {
             self.jobs -= jobs;
-            let lot = self.lots.front_mut()?;
-            return if jobs == lot.jobs { self.lots.pop_front() } else { Some(lot.cut(jobs, next, cost)) };
+            let range = self.ranges.front_mut()?;
+            return if jobs == range.jobs {
+                self.ranges.pop_front()
+            } else {
+                Some(range.cut(jobs, next, cost))
+            };
         };
         self.jobs -= jobs;
         if jobs == first.get().jobs {
@@ -166,28 +175,28 @@ impl Queue {
         }
         let front = first.get_mut().cut(jobs, next, cost);
         let rest = first.remove();
-        self.returned.insert(rest.ticket.order, rest);
+        self.returned.insert(rest.state.order, rest);
         Some(front)
     }
 
     /// The order of the first job that came back for which `is_wanted`.
     pub fn find_returned(&self, is_wanted: impl Fn(u64) -> bool) -> Option<u64> {
-        self.returned.values().map(|lot| lot.ticket.order).find(|&order| is_wanted(order))
+        self.returned.values().map(|range| range.state.order).find(|&order| is_wanted(order))
     }
 
-    /// Takes the whole lot at the front.
-    pub fn pop_front(&mut self) -> Option<Lot> {
-        let lot = self.returned.pop_first().map(|(_, lot)| lot).or_else(|| self.lots.pop_front())?;
-        self.jobs -= lot.jobs;
-        Some(lot)
+    /// Takes the whole range at the front.
+    pub fn pop_front(&mut self) -> Option<JobRange> {
+        let range = self.returned.pop_first().map(|(_, range)| range).or_else(|| self.ranges.pop_front())?;
+        self.jobs -= range.jobs;
+        Some(range)
     }
 
     /// Takes out a job, by its order, if it waits. All that were taken in before it count as having come back from then on: each
     /// is moved only once, however many are taken out.
-    pub fn remove(&mut self, order: u64) -> Option<Lot> {
-        while self.lots.front().is_some_and(|lot| lot.ticket.order <= order) {
-            let lot = self.lots.pop_front()?;
-            self.returned.insert(lot.ticket.order, lot);
+    pub fn remove(&mut self, order: u64) -> Option<JobRange> {
+        while self.ranges.front().is_some_and(|range| range.state.order <= order) {
+            let range = self.ranges.pop_front()?;
+            self.returned.insert(range.state.order, range);
         }
         let (&first, _) = self.returned.range(..=order).next_back()?;
         let mut rest = self.returned.remove(&first)?;
@@ -205,7 +214,7 @@ mod tests {
     use super::*;
     use crate::batch::Builder;
 
-    fn lot(jobs: usize, order: u64) -> Lot {
+    fn range(jobs: usize, order: u64) -> JobRange {
         let mut builder = Builder::default();
         for job in 0..jobs {
             builder.slab().extend(vec![0; job]);
@@ -214,24 +223,30 @@ mod tests {
                 builder.end_frame(false);
             }
         }
-        Lot::new(builder.take().expect("jobs"), Ticket { order, id: Some(100 + order), failures: 0, cuts: 0 })
+        JobRange::new(
+            builder.take().expect("jobs"),
+            JobState { order, id: Some(100 + order), failures: 0, cuts: 0 },
+        )
     }
 
     fn orders(queue: &mut Queue) -> Vec<u64> {
-        std::iter::from_fn(|| queue.pop_front()).flat_map(Lot::singles).map(|lot| lot.ticket.order).collect()
+        std::iter::from_fn(|| queue.pop_front())
+            .flat_map(JobRange::singles)
+            .map(|range| range.state.order)
+            .collect()
     }
 
     #[test]
     fn a_lot_can_be_cut_anywhere_and_keeps_its_books() {
         for cut in 0..=6 {
-            let mut rest = lot(6, 10);
+            let mut rest = range(6, 10);
             let whole = rest.cost();
             let front = rest.split_front(cut);
             assert_eq!((front.jobs(), rest.jobs(), front.cost() + rest.cost()), (cut, 6 - cut, whole));
             let each: Vec<_> = front.singles().chain(rest.singles()).collect();
             for (index, single) in each.iter().enumerate() {
                 let order = 10 + index as u64;
-                assert_eq!(single.ticket, Ticket { order, id: Some(100 + order), failures: 0, cuts: 0 });
+                assert_eq!(single.state, JobState { order, id: Some(100 + order), failures: 0, cuts: 0 });
                 assert_eq!(single.first().map(Job::bytes), Some(index));
                 assert_eq!(single.cost(), single.first().map_or(0, Job::cost));
             }
@@ -241,9 +256,9 @@ mod tests {
     #[test]
     fn what_comes_back_stands_in_its_old_place() {
         let mut queue = Queue::default();
-        queue.push_back(lot(2, 7));
+        queue.push_back(range(2, 7));
         for order in [5, 1, 3] {
-            queue.put_back(lot(2, order));
+            queue.put_back(range(2, order));
         }
         assert_eq!(queue.jobs(), 8);
         assert_eq!(orders(&mut queue), [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -253,9 +268,9 @@ mod tests {
     fn one_job_can_be_taken_out_of_the_middle() {
         for order in 0..6 {
             let mut queue = Queue::default();
-            queue.put_back(lot(3, 0));
-            queue.put_back(lot(3, 3));
-            assert_eq!(queue.remove(order).map(|lot| lot.ticket.order), Some(order));
+            queue.put_back(range(3, 0));
+            queue.put_back(range(3, 3));
+            assert_eq!(queue.remove(order).map(|range| range.state.order), Some(order));
             assert!(queue.remove(order).is_none());
             assert_eq!(queue.jobs(), 5);
             assert!(queue.remove(9).is_none());

@@ -8,13 +8,31 @@ use std::collections::HashMap;
 use crate::{
     batch::{Batch, Job, Place},
     error::{Error, code},
+    flow::PeerId,
 };
 
 /// Whose request it is (4 octets), which (4), and what nobody can guess (4): a worker can't answer what it was not asked.
 pub type Tag = [u8; 12];
 
-/// No link: whoever knows the tag was sent the request, on a link that has ended.
-pub const ANYBODY: u64 = u64::MAX;
+/// A request that will have no reply, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The request.
+    pub tag: Tag,
+    /// Ours or the handler's; empty if that gave none.
+    pub code: String,
+    /// For people.
+    pub text: String,
+}
+
+/// Requests that nobody waits for any more.
+#[derive(Debug, Default)]
+pub struct Abandoned {
+    /// Single requests.
+    pub tags: Vec<Tag>,
+    /// All requests of these, who have left.
+    pub askers: Vec<u32>,
+}
 
 /// What has come in a batch of replies.
 #[derive(Debug, Default)]
@@ -32,9 +50,10 @@ pub struct Answers {
 pub struct Requests {
     /// The place in line that each was given.
     orders: HashMap<Tag, u64>,
-    /// By their orders, the links on which they were sent and may be answered though no flight says so: those of plain peers, and of
-    /// zeropipe peers that have given them back. [`ANYBODY`] where such a link has ended.
-    asked: HashMap<u64, Vec<u64>>,
+    /// By their orders, the peers that were sent them and may answer though they are not in flight
+    /// there: plain peers, and zeropipe peers that have given them back. [`PeerId::NONE`] where such a
+    /// peer has left: whoever knows the tag may be that peer.
+    asked: HashMap<u64, Vec<PeerId>>,
 }
 
 impl Requests {
@@ -58,20 +77,20 @@ impl Requests {
         Some(order)
     }
 
-    /// A request was sent on a link and may be answered there, as long as it is open, though no flight says so.
-    pub fn ask(&mut self, request: Job<'_>, order: u64, link: u64) {
+    /// A request was sent to a peer, which may answer it as long as it is open, though it is not in flight there.
+    pub fn ask(&mut self, request: Job<'_>, order: u64, peer: PeerId) {
         if !self.is_open(request) {
             return;
         }
-        let links = self.asked.entry(order).or_default();
-        if !links.contains(&link) {
-            links.push(link);
+        let peers = self.asked.entry(order).or_default();
+        if !peers.contains(&peer) {
+            peers.push(peer);
         }
     }
 
     /// Whether that is so.
-    pub fn was_asked(&self, order: u64, link: u64) -> bool {
-        let may = |links: &Vec<u64>| links.contains(&link) || links.contains(&ANYBODY);
+    pub fn was_asked(&self, order: u64, peer: PeerId) -> bool {
+        let may = |peers: &Vec<PeerId>| peers.contains(&peer) || peers.contains(&PeerId::NONE);
         self.asked.get(&order).is_some_and(may)
     }
 
@@ -85,9 +104,11 @@ impl Requests {
         tag(request).is_some_and(|tag| self.orders.contains_key(&tag))
     }
 
-    /// The tags of all that one asker waits for.
+    /// The tags of all that one asker waits for, in an order that does not depend on chance.
     pub fn of(&self, asker: u32) -> Vec<Tag> {
-        self.orders.keys().filter(|tag| asker_of(tag) == asker).copied().collect()
+        let mut tags: Vec<_> = self.orders.keys().filter(|tag| asker_of(tag) == asker).copied().collect();
+        tags.sort_unstable();
+        tags
     }
 
     /// Closes what is answered, as far as whoever sent the replies `holds` the requests, by their orders. Who waits for so many, the first
@@ -200,16 +221,17 @@ mod tests {
             let first = reply.job(Place::default()).expect("two");
             if index == 0 { first.0 } else { reply.job(first.1).expect("two").0 }
         };
-        requests.ask(request(0), 5, 1);
-        requests.ask(request(1), 6, 2);
-        let found = requests.answer(&reply, 0, |requests, order| requests.was_asked(order, 2));
+        let [one, two, three] = [1, 2, 3].map(|slot| PeerId { slot, serial: 0 });
+        requests.ask(request(0), 5, one);
+        requests.ask(request(1), 6, two);
+        let found = requests.answer(&reply, 0, |requests, order| requests.was_asked(order, two));
         assert_eq!((found.orders, found.sorted.len(), found.strays), (vec![6], 1, 0));
-        assert!(requests.order(&tag).is_some() && !requests.was_asked(6, 2));
+        assert!(requests.order(&tag).is_some() && !requests.was_asked(6, two));
         // It was sent to another since, and both may answer.
-        requests.ask(request(0), 5, 3);
+        requests.ask(request(0), 5, three);
         // Nobody keeps what is answered.
-        requests.ask(request(1), 6, 3);
-        assert!(!requests.was_asked(6, 3));
-        assert!(requests.was_asked(5, 1) && requests.was_asked(5, 3));
+        requests.ask(request(1), 6, three);
+        assert!(!requests.was_asked(6, three));
+        assert!(requests.was_asked(5, one) && requests.was_asked(5, three));
     }
 }
