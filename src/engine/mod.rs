@@ -1,13 +1,18 @@
-//! Everything that happens behind `push` and `pull`, on one I/O thread: the only floor that knows tokio.
+//! Everything that happens behind `push` and `pull`, on one I/O thread: the only layer that knows tokio.
 //!
-//! Out: [`push_port`] -> [`push_end`] -> [`queue`] -> [`dispatch`] -> [`outbox`] -> [`link`]; what was sent to a zeropipe peer stays
-//! in its [`flight`], what plain peers get beside those is in [`plain_turns`], and all of it in the [`books`], until it is acknowledged (or, by [`answers`], replied to). In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] ->
-//! [`consumer`]; and back, from the [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`];
+//! Out: [`push_port`] -> [`push_end`], which drives a [`crate::flow::sender`] -> [`link`]. Replies to
+//! requests go from there to an [`asker`].
+//!
+//! In: [`link`] -> [`inbox`] -> [`fair_queue`] -> [`pull_end`] -> [`consumer`]; and back, from the
+//! [`ledger`] by [`telling`]. What a pusher may send is in [`grant`], how that is found in [`pace`];
 //! whether a consumer that does not come is stuck, or in [`line`] for its thread.
-//! Requests go the same ways ([`requests`]), and their replies back: from the [`ledger`] through the pusher's link to the [`asker`].
-//! An idle link may be written to by others: [`lease`] of a [`shortcut`] on a [`stream`]; and read by them, while there is only a [`trickle`]: [`tap`].
-//! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of both patterns for a [`pipe`]; why one of them
-//! can't listen is told by [`in_use`]. What users were told once by any thread is in [`said`].
+//!
+//! An idle link may be written to by other threads: [`shortcut`] on a [`stream`]; and read by them, while
+//! there is only a [`trickle`]: [`tap`].
+//!
+//! [`listener`] and [`dialer`] make links on [`transport`]s; [`keeper`] opens and closes the [`ends`] of
+//! both patterns for a [`pipe`]; why one of them can't listen is told by [`in_use`]. What users were told
+//! once by any thread is in [`said`]; whether the system has sent what it took, in [`sent`].
 
 mod arrival;
 pub mod asker;

@@ -242,7 +242,6 @@ impl Sender {
             if is_pipeline {
                 self.count_done(id, jobs);
                 self.totals.undelivered -= jobs;
-                self.end_drains();
             }
         }
         self.list(id);
@@ -360,7 +359,6 @@ impl Sender {
         let left =
             if before == self.next_order { self.totals.undelivered } else { self.undelivered_before(before) };
         self.drains.push(Drain { before, left, number });
-        self.end_drains();
     }
 
     /// Gives up what is not delivered. What is not written was given up with that, but a job that is
@@ -375,9 +373,13 @@ impl Sender {
         *self = Self { peers, is_closed: true, ..Self::new(options, self.rng.clone()) };
     }
 
-    /// What is to be done next.
+    /// What is to be done next. Whoever waits for jobs is answered last: all else that was done with
+    /// them is told by then.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        self.effects.pop_front().or_else(|| {
+            let done = self.drains.iter().position(|drain| drain.left == 0)?;
+            Some(Effect::Drained(self.drains.swap_remove(done).number))
+        })
     }
 
     /// The totals when this was called last, with what the driver has counted since, and now.
@@ -438,6 +440,9 @@ impl Sender {
 
     /// How many jobs of lower order are not delivered.
     fn undelivered_before(&self, order: u64) -> usize {
+        if self.options.pattern == Pattern::Requests {
+            return self.requests.open_before(order);
+        }
         let queues = [&self.ready, &self.isolated, &self.withheld];
         let waiting: usize = queues.map(|queue| queue.jobs_before(order)).iter().sum();
         let with = |peer: &peer::Peer| peer.in_flight.jobs_before(order) + peer.outbox.jobs_before(order);
@@ -456,13 +461,6 @@ impl Sender {
     fn deliver(&mut self, jobs: usize, before: impl Fn(u64) -> usize) {
         self.totals.undelivered -= jobs;
         self.drains.iter_mut().for_each(|drain| drain.left -= before(drain.before));
-        self.end_drains();
-    }
-
-    fn end_drains(&mut self) {
-        for drain in self.drains.extract_if(.., |drain| drain.left == 0) {
-            self.effects.push_back(Effect::Drained(drain.number));
-        }
     }
 
     /// A peer has acknowledged jobs.

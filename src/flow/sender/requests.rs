@@ -99,6 +99,11 @@ impl Requests {
         self.orders.get(tag).copied()
     }
 
+    /// How many that are open have a lower order.
+    pub fn open_before(&self, order: u64) -> usize {
+        self.orders.values().filter(|own| **own < order).count()
+    }
+
     /// Whether somebody waits for its reply.
     pub fn is_open(&self, request: Job<'_>) -> bool {
         tag(request).is_some_and(|tag| self.orders.contains_key(&tag))
