@@ -222,6 +222,7 @@ impl PullEnd {
     }
 
     /// Deals jobs to consumers until there are no more of the one or the other.
+    #[inline(never)]
     fn deal(&self, consumers: &[Arc<Consumer>]) {
         let port = self.port();
         let most_unread = self.replies().then_some(MOST_UNREAD);
@@ -254,6 +255,7 @@ impl PullEnd {
     }
 
     /// At most so many jobs that a consumer gave back.
+    #[inline(never)]
     fn returned(&self, state: &FairQueue, most: usize) -> Option<Delivery> {
         loop {
             let mut returned = self.port().returned();
@@ -272,6 +274,7 @@ impl PullEnd {
     }
 
     /// Gives a consumer that waits what was made ready for one that is busy.
+    #[inline(never)]
     fn level_out(&self, consumers: &[Arc<Consumer>]) {
         for idle in consumers.iter().filter(|consumer| consumer.waits()) {
             let others = consumers.iter().filter(|other| !Arc::ptr_eq(idle, other));
@@ -286,6 +289,7 @@ impl PullEnd {
     }
 
     /// Gives back what nobody can begin with, or nobody has begun with for long.
+    #[inline(never)]
     fn give_back_late(&self, state: &mut FairQueue, consumers: &[Arc<Consumer>], now: Instant) {
         let farthest = state.links.iter().map(|link| link.round_trip.get()).max().unwrap_or_default();
         let can_begin =
@@ -296,6 +300,7 @@ impl PullEnd {
     }
 
     /// Gives back what is late, and what has come from the same pusher behind that.
+    #[inline(never)]
     fn give_back(&self, state: &mut FairQueue, is_late: impl Fn(Instant) -> bool) {
         let mut back = self.give_back_returned(state, &is_late);
         back += state.give_back(|link| {
@@ -305,6 +310,7 @@ impl PullEnd {
     }
 
     /// The same of what consumers gave back; how many jobs.
+    #[inline(never)]
     fn give_back_returned(&self, state: &FairQueue, is_late: impl Fn(Instant) -> bool) -> usize {
         let mut returned = self.port().returned();
         if returned.is_empty() {
@@ -340,6 +346,7 @@ impl PullEnd {
     }
 
     /// Tells pushers what became of their jobs, and how many more they may send. Whether something was left for later.
+    #[inline(never)]
     fn tell(&self, state: &mut FairQueue, consumers: &[Arc<Consumer>], now: Instant, cause: Cause) -> bool {
         let pooled: usize = state.round.iter().map(|link| link.inbox.borrow().jobs()).sum();
         let returned: usize = self.port().returned().iter().map(|delivery| delivery.jobs).sum();
@@ -689,6 +696,7 @@ impl End for PullEnd {
 
 impl PullEnd {
     /// A pusher that comes back has queued again what it did not hear of: what was not begun with is dropped here.
+    #[inline(never)]
     fn forget_what_came_before(&self, state: &mut FairQueue) {
         let dropped = state.drop_requeued();
         // What is with a consumer comes back, and is sorted out when it is dealt again.

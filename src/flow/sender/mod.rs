@@ -264,15 +264,17 @@ impl Sender {
         }
         match command {
             FlowCommand::Credit { jobs, cost } => self.peers[id].in_flight.grant(jobs, cost),
-            FlowCommand::Ack(ranges) => self.settle(id, &ranges, now, |own, settled| own.done(id, settled)),
+            FlowCommand::Ack(ranges) => {
+                self.settle(id, &ranges, now, &mut |own, settled| own.done(id, settled))
+            }
             FlowCommand::Return(ranges) => {
-                self.settle(id, &ranges, now, |own, settled| {
+                self.settle(id, &ranges, now, &mut |own, settled| {
                     own.let_answer(id, settled.range());
                     own.unstarted(settled);
                 });
             }
             FlowCommand::Nack { number, reason } => {
-                self.settle(id, &[Range::one(number)], now, |own, settled| {
+                self.settle(id, &[Range::one(number)], now, &mut |own, settled| {
                     own.let_answer(id, settled.range());
                     if let Settled::Own(range) = settled {
                         own.failed(range, &reason, true, now);
@@ -280,7 +282,7 @@ impl Sender {
                 });
             }
             FlowCommand::Reject { number, code, text } => {
-                self.settle(id, &[Range::one(number)], now, |own, settled| {
+                self.settle(id, &[Range::one(number)], now, &mut |own, settled| {
                     own.rejected(id, settled, &code, &text);
                 });
             }
@@ -315,7 +317,7 @@ impl Sender {
         id: PeerId,
         ranges: &[Range],
         now: Instant,
-        mut each: impl FnMut(&mut Self, Settled),
+        each: &mut dyn FnMut(&mut Self, Settled),
     ) {
         for &range in ranges {
             let mut settled = std::mem::take(&mut self.settled);
@@ -439,6 +441,7 @@ impl Sender {
     }
 
     /// How many jobs of lower order are not delivered.
+    #[inline(never)]
     fn undelivered_before(&self, order: u64) -> usize {
         if self.options.pattern == Pattern::Requests {
             return self.requests.open_before(order);
@@ -482,6 +485,7 @@ impl Sender {
 
     /// A job that was taken from a peer is done by it after all. If it still waits for another, it does
     /// so no more.
+    #[inline(never)]
     fn done_late(&mut self, id: PeerId, order: u64) {
         let Some(range) = self.withdraw(order) else { return };
         self.count_done(id, range.jobs());
@@ -489,6 +493,7 @@ impl Sender {
     }
 
     /// Takes a job out of the queues, if it waits.
+    #[inline(never)]
     fn withdraw(&mut self, order: u64) -> Option<JobRange> {
         let range = self.paused.remove(order).or_else(|| {
             let queues = [&mut self.withheld, &mut self.isolated, &mut self.ready];
@@ -507,6 +512,7 @@ impl Sender {
     }
 
     /// A peer has not started with jobs.
+    #[inline(never)]
     fn unstarted(&mut self, settled: Settled) {
         let Settled::Own(range) = settled else { return };
         if self.peers.plain() > 0 {

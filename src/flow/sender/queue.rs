@@ -193,6 +193,7 @@ impl Queue {
 
     /// Takes out a job, by its order, if it waits. All that were taken in before it count as having come back from then on: each
     /// is moved only once, however many are taken out.
+    #[inline(never)]
     pub fn remove(&mut self, order: u64) -> Option<JobRange> {
         while self.ranges.front().is_some_and(|range| range.state.order <= order) {
             let range = self.ranges.pop_front()?;

@@ -45,6 +45,7 @@ impl Sender {
     }
 
     /// A reply of a peer was too large to be taken: that is told to whoever waits for it.
+    #[inline(never)]
     pub fn handle_oversized_reply(&mut self, id: PeerId, tag: &Tag) {
         let order = self.requests.order(tag);
         let Some(order) = order.filter(|&order| may_answer(&self.peers, &self.requests, id, order)) else {
@@ -65,6 +66,7 @@ impl Sender {
     }
 
     /// Nobody waits for these replies any more: their requests leave the queues.
+    #[inline(never)]
     pub fn handle_abandoned(&mut self, Abandoned { mut tags, askers }: Abandoned) {
         tags.extend(askers.into_iter().flat_map(|asker| self.requests.of(asker)));
         for tag in tags {
@@ -77,6 +79,7 @@ impl Sender {
 
     /// A zeropipe peer does not hold requests any more that it was sent, and may answer them all the
     /// same: it may be about to. [`PeerId::NONE`] is for one that has left, who may join again.
+    #[inline(never)]
     pub(super) fn let_answer(&mut self, id: PeerId, range: &JobRange) {
         if self.options.pattern == Pattern::Requests {
             for (behind, (request, _)) in range.iter().enumerate() {
@@ -96,6 +99,7 @@ impl Sender {
     }
 
     /// A peer has refused jobs for good: that is its answer.
+    #[inline(never)]
     pub(super) fn rejected(&mut self, id: PeerId, settled: Settled, code: &str, text: &str) {
         if let Settled::Own(range) = &settled {
             self.totals.remove_in_flight(range);
@@ -107,6 +111,7 @@ impl Sender {
     }
 
     /// There will be no reply to these, as nobody could do them; whoever waits is told.
+    #[inline(never)]
     pub(super) fn fail(&mut self, range: &JobRange, reason: &str) {
         let failures = self.close_requests(range, code::JOB_FAILED, reason);
         self.totals.dead += failures.len() as u64;
@@ -114,6 +119,7 @@ impl Sender {
     }
 
     /// There will be no reply to these: what is to be told to those who wait for it.
+    #[inline(never)]
     fn close_requests(&mut self, range: &JobRange, code: &str, text: &str) -> Vec<Failure> {
         let mut failures = Vec::new();
         for (request, _) in range.iter() {

@@ -59,6 +59,7 @@ impl Paused {
 
 impl Sender {
     /// A plain peer has left, or is too slow, without having taken jobs.
+    #[inline(never)]
     pub(super) fn untaken(&mut self, range: JobRange) {
         self.totals.remove_waiting(range.jobs(), range.cost());
         for range in self.wanted(range) {
@@ -70,6 +71,7 @@ impl Sender {
     /// The connection of a plain peer has ended in the middle of a job, which goes to another. After
     /// several of those users are told, once: it may be larger than these peers take, and go round for
     /// ever.
+    #[inline(never)]
     pub(super) fn cut(&mut self, id: PeerId, mut range: JobRange) {
         range.state.cuts = range.state.cuts.saturating_add(1);
         if range.state.cuts == CUTS_TOLD {
@@ -86,6 +88,7 @@ impl Sender {
     }
 
     /// A peer has failed on jobs, was lost with them, or holds them for too long.
+    #[inline(never)]
     pub(super) fn failed(&mut self, mut range: JobRange, reason: &str, pauses: bool, now: Instant) {
         self.totals.remove_in_flight(&range);
         range.state.failures += 1;
@@ -107,6 +110,7 @@ impl Sender {
     }
 
     /// Puts jobs that came back into the queue that fits them, at the place of their order.
+    #[inline(never)]
     pub(super) fn line_up(&mut self, range: JobRange) {
         if range.state.failures >= FAILURES_OF_ISOLATED {
             range.singles().for_each(|job| self.isolated.put_back(job));
@@ -140,6 +144,7 @@ impl Sender {
     }
 
     /// Takes jobs from peers that have held them for too long.
+    #[inline(never)]
     pub(super) fn lapse(&mut self, now: Instant) {
         let Some(before) = self.options.ack_timeout.and_then(|limit| now.checked_sub(limit)) else {
             return;

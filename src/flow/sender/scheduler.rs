@@ -75,6 +75,7 @@ impl Sender {
     }
 
     /// Jobs to each peer in turn; all that it can take to a peer that is the only one of few.
+    #[inline(never)]
     fn dispatch_ready(&mut self, now: Instant) {
         let mut passed = Passed::default();
         let is_mixed = self.is_mixed(now);
@@ -149,6 +150,7 @@ impl Sender {
     }
 
     /// Isolated jobs go to peers that have nothing; if there are too few of those, others are emptied.
+    #[inline(never)]
     fn dispatch_isolated(&mut self, now: Instant) {
         self.peers.iter_mut().for_each(|(_, peer)| peer.is_reserved = false);
         let ids: Vec<_> = self.peers.iter().map(|(id, _)| id).collect();
@@ -175,6 +177,7 @@ impl Sender {
     }
 
     /// Jobs that a peer holds for too long go to any other that can take one.
+    #[inline(never)]
     fn dispatch_withheld(&mut self, now: Instant) {
         let ids: Vec<_> = self.peers.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -189,6 +192,7 @@ impl Sender {
     }
 
     /// Reports, once, when a job waits that no peer can be sent, because all of them hold it.
+    #[inline(never)]
     fn report_withheld(&mut self) {
         let is_with_all = |order| self.peers.iter().all(|(_, peer)| peer.in_flight.has_lapsed(order));
         let is_stuck = || {
@@ -338,6 +342,7 @@ impl Sender {
 
     /// If a peer is idle, takes back what plain ones are too stalled to be sent; whether that was
     /// anything.
+    #[inline(never)]
     fn reclaim(&mut self) -> bool {
         if self.peers.plain() == 0 {
             return false;
@@ -366,6 +371,7 @@ impl Sender {
     }
 
     /// Lists all that can take something: after what keeps more than one from it has changed.
+    #[inline(never)]
     pub(super) fn list_all(&mut self) {
         for (id, peer) in self.peers.iter_mut() {
             if peer.wants() && !std::mem::replace(&mut peer.is_listed, true) {
