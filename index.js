@@ -243,6 +243,7 @@ const makePipe = (function makePipe (readOptions, makeNative) {
 })
 
 /** What `pull` gives when there is no loop to give. */
+// eslint-disable-next-line require-yield -- it has nothing to yield
 async function * failing (error) {
   throw error
 }

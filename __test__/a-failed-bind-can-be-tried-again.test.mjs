@@ -95,7 +95,7 @@ test('a name that no resolver knows is an error of the bind with the address in 
   })
 })
 
-test('a pipe whose bind failed can be closed', limit, async t => {
+test('a pipe whose bind failed can be closed', limit, async () => {
   const pusher = makePipe({ push: impossible.ENOENT })
   await assert.rejects(pusher.push('job'), { code: 'ENOENT' })
   await pusher.close()

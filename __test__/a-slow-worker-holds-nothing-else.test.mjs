@@ -134,7 +134,7 @@ for (const place of ['tcp://127.0.0.1:*', inprocPlace()]) {
     for (const number of numbers(200)) await pipe.push(number)
     let most = 0
     let count = 0
-    for await (const job of slow.pull({ prefetch: 0 })) {
+    for await (const _ of slow.pull({ prefetch: 0 })) {
       most = Math.max(most, pipe.stats().push.inFlight)
       if (++count === 200) break
     }
@@ -175,7 +175,7 @@ test('a worker whose long job blocks its JavaScript: nearly all that had come be
   // The one in hand, and at most what it does in 20 ms: that has crossed to it.
   let got = 0
   const looping = (async () => {
-    for await (const job of jobs) got++
+    for await (const _ of jobs) got++
   })()
   await until(() => {
     const { queued, inFlight } = pipe.stats().push

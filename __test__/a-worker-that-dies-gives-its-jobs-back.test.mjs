@@ -161,12 +161,12 @@ for (const at of [1, 7, 19]) {
 }
 
 const threads = [
-  ['terminated in the body', "await thread.terminate()", "await new Promise(() => {})"],
-  ['terminated while it blocks', "await thread.terminate()", "block(1e9)"],
+  ['terminated in the body', 'await thread.terminate()', 'await new Promise(() => {})'],
+  ['terminated while it blocks', 'await thread.terminate()', 'block(1e9)'],
   ['that throws in the body', '', "throw new Error('on purpose')"],
   ['that calls process.exit() in the body', '', 'process.exit()']
 ]
-for (const [own, members] of [['a pipe of its own', null], ['the default pipe', '']]) {
+for (const own of ['a pipe of its own', 'the default pipe']) {
   for (const [what, outside, inside] of threads) {
     test(`a worker thread ${what}, with ${own}: its job is done by another thread, as attempt 2 with the same id`, { ...limit, skip: what.includes('blocks') && endsNoBlockedThread }, async t => {
       const address = ipcPlace()

@@ -200,7 +200,7 @@ const misspelt = {
 }
 
 for (const [address, said] of Object.entries(misspelt)) {
-  test(`${address} is refused for what is wrong with it`, limit, async t => {
+  test(`${address} is refused for what is wrong with it`, limit, async () => {
     await assert.rejects(pipe({ push: { connect: address } }).push('job'), { code: 'ERR_ZEROPIPE_INVALID_ENDPOINT', message: said })
   })
 }

@@ -23,7 +23,7 @@ test('each handler of pull runs in the context of the call that registered it, h
   const worker = open(t, { pull: address })
   const seen = []
   const all = gate()
-  const handler = name => async ([number]) => {
+  const handler = name => async () => {
     seen.push([name, storage.getStore(), 'at once'])
     await setTimeout(1)
     seen.push([name, storage.getStore(), 'later'])

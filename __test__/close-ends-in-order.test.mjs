@@ -43,7 +43,7 @@ test('pushes made before the end is open are delivered by close', limit, async t
   await Promise.all([pushed, closing])
 })
 
-test('closing twice, or at the same time, is no mistake', limit, async t => {
+test('closing twice, or at the same time, is no mistake', limit, async () => {
   const pipe = makePipe(inprocPlace())
   await pipe.push('job')
   await take(pipe, 1)
@@ -52,7 +52,7 @@ test('closing twice, or at the same time, is no mistake', limit, async t => {
   assert.equal(await pipe.close(), undefined)
 })
 
-test('a pipe that was never used can be closed, and is closed then', limit, async t => {
+test('a pipe that was never used can be closed, and is closed then', limit, async () => {
   const pipe = makePipe(inprocPlace())
   await pipe.close()
   await assert.rejects(pipe.push('late'), closed)
@@ -139,7 +139,7 @@ for (const place of ['tcp://127.0.0.1:*', inprocPlace()]) {
   })
 }
 
-test('linger bounds the close, and what it gave up is a warning with the number of jobs', limit, async t => {
+test('linger bounds the close, and what it gave up is a warning with the number of jobs', limit, async () => {
   const place = inprocPlace()
   const pipe = makePipe({ push: place })
   for (const number of numbers(7)) await pipe.push(number)
@@ -151,7 +151,7 @@ test('linger bounds the close, and what it gave up is a warning with the number 
   assert.ok(message.includes(place), message)
 })
 
-test('the pipe option linger bounds the close too', limit, async t => {
+test('the pipe option linger bounds the close too', limit, async () => {
   const pipe = makePipe({ push: inprocPlace(), linger: 0 })
   await pipe.push('given up')
   const warned = warning('ZEROPIPE_GAVE_UP')
@@ -159,7 +159,7 @@ test('the pipe option linger bounds the close too', limit, async t => {
   assert.match((await warned).message, /\b1\b/)
 })
 
-test('a later close with a shorter linger cuts the first short', limit, async t => {
+test('a later close with a shorter linger cuts the first short', limit, async () => {
   const pipe = makePipe({ push: inprocPlace() })
   await pipe.push('given up')
   const patient = pipe.close()
@@ -170,7 +170,7 @@ test('a later close with a shorter linger cuts the first short', limit, async t 
   await warned
 })
 
-test('a shorter linger cuts a close short that still lets pushes in', limit, async t => {
+test('a shorter linger cuts a close short that still lets pushes in', limit, async () => {
   const pipe = makePipe({ push: inprocPlace(), highWaterMark: { messages: 1 } })
   await pipe.push('given up')
   const waiting = pipe.push('never accepted')
@@ -183,7 +183,7 @@ test('a shorter linger cuts a close short that still lets pushes in', limit, asy
   assert.match((await warned).message, /\b1\b/)
 })
 
-test('after the close every call says so, whichever end was open', limit, async t => {
+test('after the close every call says so, whichever end was open', limit, async () => {
   for (const use of [() => {}, pipe => pipe.push('job'), pipe => pipe.ready()]) {
     const pipe = makePipe(inprocPlace())
     await use(pipe)
@@ -198,7 +198,7 @@ test('after the close every call says so, whichever end was open', limit, async 
   }
 })
 
-test('a push that waits when linger runs out rejects', limit, async t => {
+test('a push that waits when linger runs out rejects', limit, async () => {
   const pipe = makePipe({ push: inprocPlace(), highWaterMark: { messages: 1 } })
   await pipe.push('1')
   const waiting = pipe.push('2')

@@ -15,16 +15,16 @@ const timeout = 30_000
 
 /** An address of each kind; `*` and `0` ask for a port. */
 const places = {
-  'IPv4': () => 'tcp://127.0.0.1:*',
+  IPv4: () => 'tcp://127.0.0.1:*',
   'port 0': () => 'tcp://127.0.0.1:0',
-  'IPv6': () => 'tcp://[::1]:*',
+  IPv6: () => 'tcp://[::1]:*',
   'a name': () => 'tcp://localhost:*',
   'every IPv4 address': () => 'tcp://0.0.0.0:*',
   'every IPv6 address': () => 'tcp://[::]:*',
   'every address': () => 'tcp://*:*',
   'an ipc path': ipcPlace,
   'an abstract ipc name': abstractPlace,
-  'inproc': inprocPlace
+  inproc: inprocPlace
 }
 
 for (const [name, place] of Object.entries(places)) {

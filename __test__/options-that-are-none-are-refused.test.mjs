@@ -150,7 +150,7 @@ test('an address that is a URL, or a Promise, says how to give it', limit, async
   await assert.rejects(makePipe({ push: { bind: new URL('tcp://127.0.0.1:1') } }).push('job'), url)
   await assert.rejects(makePipe({ push: { bind: [new URL('tcp://127.0.0.1:1')] } }).push('job'), url)
   await assert.rejects(makePipe({ push: { bind: Promise.resolve('x') } }).push('job'), { ...url, message: /await it/ })
-  await assert.rejects(makePipe({ push: { bind: [,'tcp://127.0.0.1:*'] } }).push('job'), { ...url, message: /undefined is no endpoint/ }) // eslint-disable-line no-sparse-arrays
+  await assert.rejects(makePipe({ push: { bind: [, 'tcp://127.0.0.1:*'] } }).push('job'), { ...url, message: /undefined is no endpoint/ }) // eslint-disable-line no-sparse-arrays
 })
 
 test('addresses, marks and heartbeats may be of another realm', limit, async t => {

@@ -226,6 +226,7 @@ test('a pipe that is open and that nobody holds any more delivers what it was gi
 /** Whether this runtime knows the syntax, which Node 20 and 22 don't. */
 function hasUsing () {
   try {
+    // eslint-disable-next-line no-new-func -- the syntax of this file must be known everywhere
     return Boolean(Function('return async () => { await using nothing = null }'))
   } catch {
     return false

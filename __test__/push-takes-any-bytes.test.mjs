@@ -28,7 +28,7 @@ const jobs = {
   'a whole number': [42, '42'],
   'a negative fraction': [-0.5, '-0.5'],
   'a very large number': [1e21, '1e+21'],
-  'NaN': [NaN, 'NaN'],
+  NaN: [NaN, 'NaN'],
   'null, as an empty frame': [null, ''],
   'a Buffer': [bytes, bytes],
   'an empty Buffer': [Buffer.alloc(0), ''],

@@ -333,7 +333,7 @@ for (const linger of [0, 30]) {
   })
 }
 
-test('close() rejects what was asked where no end could open yet', limit, async t => {
+test('close() rejects what was asked where no end could open yet', limit, async () => {
   const near = makePipe({ request: ipcPlace() })
   const asked = near.request('early')
   const refused = assert.rejects(asked, closed)

@@ -116,7 +116,7 @@ for (const place of ['tcp://127.0.0.1:*', inprocPlace()]) {
     const { pipe, address } = await pusher(t, {}, place)
     const own = open(t, { pull: address })
     const looping = (async () => {
-      for await (const job of own.pull()) { /* done at once */ }
+      for await (const _ of own.pull()) { /* done at once */ }
     })()
     let pushed = 0
     for (let round = 0; round < 500; round++) {

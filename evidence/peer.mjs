@@ -14,15 +14,15 @@ const LONG = 0x02
 const DEADLINE = 5_000
 
 /** Connects and shakes hands as `type` ('PUSH' or 'PULL'); from then on nothing is read. */
-export async function shakeHands(endpoint, type) {
+export async function shakeHands (endpoint, type) {
   const peer = await greet(endpoint)
   peer.write(frame(COMMAND, ready(type)))
-  await read(peer, (bytes) => bytes.length > 64 + 1 && bytes.length >= 64 + 2 + bytes[64 + 1])
+  await read(peer, bytes => bytes.length > 64 + 1 && bytes.length >= 64 + 2 + bytes[64 + 1])
   return peer
 }
 
 /** Connects and exchanges greetings, so that the next thing expected of it is READY. */
-export async function greet(endpoint) {
+export async function greet (endpoint) {
   const { hostname, port } = new URL(endpoint)
   const peer = net.connect(Number(port), hostname)
   peer.setTimeout(DEADLINE, () => peer.destroy(new Error('no answer to the handshake')))
@@ -34,28 +34,28 @@ export async function greet(endpoint) {
 }
 
 /** The head of a frame that says that `size` bytes follow. */
-export function header(flags, size) {
+export function header (flags, size) {
   const bytes = Buffer.alloc(9)
   bytes[0] = flags | LONG
   bytes.writeBigUInt64BE(BigInt(size), 1)
   return bytes
 }
 
-export const announceCommand = (size) => header(COMMAND, size)
-export const announceJob = (size) => header(0, size)
+export const announceCommand = size => header(COMMAND, size)
+export const announceJob = size => header(0, size)
 
 /** A whole job of one frame, as our own programs number them. */
-export function job(number) {
+export function job (number) {
   const body = Buffer.alloc(4)
   body.writeUInt32LE(number)
   return frame(0, body)
 }
 
-function frame(flags, body) {
+function frame (flags, body) {
   return Buffer.concat([Buffer.from([flags, body.length]), body])
 }
 
-function ready(type) {
+function ready (type) {
   const property = (name, value) => {
     const length = Buffer.alloc(4)
     length.writeUInt32BE(value.length)
@@ -65,10 +65,10 @@ function ready(type) {
 }
 
 /** Reads until `enough` and then stops reading, so that what follows stays in the kernel. */
-async function read(peer, enough) {
+async function read (peer, enough) {
   let bytes = Buffer.alloc(0)
   await new Promise((resolve, reject) => {
-    const take = (chunk) => {
+    const take = chunk => {
       bytes = Buffer.concat([bytes, chunk])
       if (!enough(bytes)) return
       peer.off('data', take).off('close', ended)

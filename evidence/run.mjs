@@ -19,7 +19,7 @@ const ROWS = [
   stalledPeerGoes,
   stalledPeerGoesTwoThreads,
   killedWorker,
-  hooks,
+  hooks
 ]
 
 /** The measuring itself takes a minute; what hasn't begun after this is left out. */
@@ -36,7 +36,7 @@ print(results)
 conclude(results)
 process.exit()
 
-function buildOrGiveUp(version) {
+function buildOrGiveUp (version) {
   try {
     return build(version)
   } catch (error) {
@@ -45,13 +45,13 @@ function buildOrGiveUp(version) {
   }
 }
 
-async function compare(row) {
+async function compare (row) {
   const cells = []
   for (const system of systems) cells.push(system ? await measure(row, system) : { text: '-' })
   return { row, cells }
 }
 
-async function measure(row, system) {
+async function measure (row, system) {
   if (Date.now() > end) return { passes: false, text: 'not measured: out of time' }
   process.stderr.write(`${system.name}: ${row.test}\n`)
   try {
@@ -63,7 +63,7 @@ async function measure(row, system) {
   }
 }
 
-function print(results) {
+function print (results) {
   const names = [candidate.name, systems[1]?.name ?? 'libzmq', 'zeropipe']
   printRow(['test', ...names, 'needed'])
   printRow(['---', '---', '---', '---', '---'])
@@ -72,21 +72,21 @@ function print(results) {
   console.log('Not reprinted: the speed of a batching addon on top of the crate, because that addon is gone.\n')
 }
 
-function printRow(cells) {
-  console.log(`| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`)
+function printRow (cells) {
+  console.log(`| ${cells.map(cell => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`)
 }
 
-function emphasise({ passes, text }) {
+function emphasise ({ passes, text }) {
   return passes === false ? `**${text}**` : text
 }
 
-function conclude(results) {
+function conclude (results) {
   const measured = results.map(({ cells: [ofCrate] }) => ofCrate).filter(({ passes }) => passes !== undefined)
   const failed = measured.filter(({ passes }) => !passes).length
   const decision = 'docs/decisions/0001-our-own-wire.md'
   console.log(
     failed === 0
       ? `Every measured row passes for ${candidate.name}: take the decision in ${decision} again.`
-      : `${candidate.name} fails ${failed} of ${measured.length} measured rows: ${decision} stands.`,
+      : `${candidate.name} fails ${failed} of ${measured.length} measured rows: ${decision} stands.`
   )
 }

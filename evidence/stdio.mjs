@@ -7,11 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 process.stdin.on('end', () => process.exit()).resume()
 
 /** Written at once, so that a kill can't take it along. */
-export function print(line) {
+export function print (line) {
   writeSync(1, `${line}\n`)
 }
 
-export function number([frame]) {
+export function number ([frame]) {
   return frame.readUInt32LE(0)
 }
 
@@ -19,7 +19,7 @@ export function number([frame]) {
  * Sends numbered jobs as fast as they are taken, then one a millisecond for as long as it lives, so that the
  * driver can see whether it goes on.
  */
-export async function sendAll(jobs, size, send) {
+export async function sendAll (jobs, size, send) {
   let sent = 0
   setInterval(() => print(`sent ${sent}`), 100)
   for (;;) {
@@ -33,7 +33,7 @@ export async function sendAll(jobs, size, send) {
 }
 
 /** Prints the number of every job; with `hold` the first one is never finished. */
-export async function work(source, hold) {
+export async function work (source, hold) {
   for await (const job of source) {
     print(number(job))
     if (hold) await new Promise(() => {})

@@ -12,6 +12,7 @@ const PART = 128
 const MOST = 8192
 
 /** What was made last, for an array that nobody holds need not be made. */
+// eslint-disable-next-line no-unused-vars -- it is there to be held, not to be read
 let ballast = null
 
 /** Makes rubbish that goes with so many bytes in so many frames. */

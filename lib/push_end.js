@@ -4,7 +4,7 @@
 // one for jobs and one for requests.
 
 const { ACCEPTED, Packer, checkJob, mostBytes } = require('./packer.js')
-const { Promise, clearTimeout, setTimeout } = require('./runtime.js')
+const { clearTimeout, setTimeout } = require('./runtime.js')
 const { isDue, nextTurn } = require('./turn.js')
 const { SMALL, WaitingLine } = require('./waiting_line.js')
 

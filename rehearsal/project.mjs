@@ -53,7 +53,7 @@ export async function run (program, args, { cwd = project, env = {} } = {}) {
       env: { PATH: place, HOME: place, ZEROPIPE_ENDPOINT: endpoint, ZEROPIPE_REQUEST_ENDPOINT: `${endpoint}.requests`, ...env }
     })
   } catch (error) {
-    throw new Error(`${error.message}\n${error.stdout}`)
+    throw new Error(`${error.message}\n${error.stdout}`, { cause: error })
   }
 }
 

@@ -25,7 +25,7 @@ async function pullBatches (batches) {
 
 if (count === undefined) {
   let told = 0
-  setInterval(() => { if (came > told) tell(), told = came }, 10).unref()
+  setInterval(() => { if (came > told) { tell(); told = came } }, 10).unref()
 }
 const pulling = Promise.all(pipes.map(({ jobs }) => args.batch === undefined ? pull(jobs) : pullBatches(jobs)))
 await heard()

@@ -13,24 +13,24 @@ const NEEDED = 'survives and serves the next peer'
 export const beforeHandshake = {
   test: 'a peer announces a frame of 4 TiB in place of its READY',
   needed: NEEDED,
-  measure: (system) =>
-    announce(system, async (endpoint) => {
+  measure: system =>
+    announce(system, async endpoint => {
       const peer = await greet(endpoint)
       peer.write(announceCommand(SIZE))
-    }),
+    })
 }
 
 export const afterHandshake = {
   test: 'the same after the handshake, as a job',
   needed: NEEDED,
-  measure: (system) =>
-    announce(system, async (endpoint) => {
+  measure: system =>
+    announce(system, async endpoint => {
       const peer = await shakeHands(endpoint, 'PUSH')
       peer.write(announceJob(SIZE))
-    }),
+    })
 }
 
-async function announce(system, attack) {
+async function announce (system, attack) {
   const worker = system.pull(['bind'])
   const endpoint = await worker.endpoint()
   await attack(endpoint)
@@ -40,7 +40,7 @@ async function announce(system, attack) {
   return { passes: serves, text: serves ? NEEDED : 'survives, but serves nobody any more' }
 }
 
-async function isServed(worker, endpoint) {
+async function isServed (worker, endpoint) {
   try {
     const peer = await shakeHands(endpoint, 'PUSH')
     peer.write(job(HONEST))

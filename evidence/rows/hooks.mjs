@@ -2,16 +2,16 @@
 
 const READ = new Map([
   ['`zeromq` 0.7.0', 'no public hook: codec and connections are private'],
-  ['zeropipe', 'the wire is ours'],
+  ['zeropipe', 'the wire is ours']
 ])
 
 export const hooks = {
   test: 'where acknowledgement, credit, limits on a frame and on a queue can go (read, not measured)',
   needed: 'a place for each',
-  measure: async ({ name }) => ({ text: read(name) }),
+  measure: async ({ name }) => ({ text: read(name) })
 }
 
-function read(name) {
+function read (name) {
   if (name.startsWith('libzmq')) return 'limits only'
   return READ.get(name) ?? 'not read for this version: look for a public codec or connection'
 }

@@ -9,15 +9,15 @@ const TIME_TO_GET_HALFWAY = 20_000
 /** Nothing lost proves nothing if the killed worker was idle, or all was done. */
 const A_FAIR_SHARE = JOBS / 10
 
-const format = (count) => count.toLocaleString('en')
+const format = count => count.toLocaleString('en')
 
 export const killedWorker = {
   test: `two workers, one is killed (SIGKILL) halfway through ${format(JOBS)} jobs of 1 KiB`,
   needed: '0 lost',
-  measure: kill,
+  measure: kill
 }
 
-async function kill(system) {
+async function kill (system) {
   const sender = system.push([JOBS, SIZE, 2])
   const endpoint = await sender.endpoint()
   const victim = system.pull(['connect', endpoint], JOBS)
@@ -29,8 +29,8 @@ async function kill(system) {
   return verdict(sender, victim.jobs, survivor.jobs, left)
 }
 
-function verdict(sender, killed, survived, left) {
-  const repeated = [...survived].filter((number) => killed.has(number)).length
+function verdict (sender, killed, survived, left) {
+  const repeated = [...survived].filter(number => killed.has(number)).length
   const done = killed.size + survived.size - repeated
   const lost = JOBS - done
   if (lost === 0 && Math.min(killed.size, left) < A_FAIR_SHARE) {

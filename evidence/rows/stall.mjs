@@ -13,43 +13,43 @@ const ENOUGH = 380_000
 /** With credit only what the stalled worker holds is out of reach. */
 const ALL_BUT_A_HANDFUL = JOBS - 10
 
-const format = (count) => count.toLocaleString('en')
+const format = count => count.toLocaleString('en')
 
 export const stalledPeer = {
   test: `two workers, one shook hands and never reads; ${format(JOBS)} jobs of 1 KiB; the free one gets`,
   needed: `${format(ENOUGH)} or more`,
-  measure: (system) => starve(system, (endpoint) => shakeHands(endpoint, 'PULL'), ENOUGH),
+  measure: system => starve(system, endpoint => shakeHands(endpoint, 'PULL'), ENOUGH)
 }
 
 export const stalledWorker = {
   test: 'the same, the stalled worker is of the same kind and never finishes its first job; the free one gets',
   needed: `all but a handful (${format(ALL_BUT_A_HANDFUL)})`,
-  measure: (system) =>
-    starve(system, (endpoint) => system.pull(['connect', endpoint, 'hold'], JOBS), ALL_BUT_A_HANDFUL),
+  measure: system =>
+    starve(system, endpoint => system.pull(['connect', endpoint, 'hold'], JOBS), ALL_BUT_A_HANDFUL)
 }
 
 export const stalledPeerGoes = {
   test: 'then the connection of the stalled peer is closed; the sender (one thread)',
   needed: 'goes on',
-  measure: (system) => close(system, ['one-thread']),
+  measure: system => close(system, ['one-thread'])
 }
 
 export const stalledPeerGoesTwoThreads = {
   test: 'the same, two threads',
   needed: 'goes on',
-  measure: async (system) => (system.choosesThreads ? close(system, []) : { text: '-' }),
+  measure: async system => (system.choosesThreads ? close(system, []) : { text: '-' })
 }
 
-async function starve(system, stall, enough) {
+async function starve (system, stall, enough) {
   const { sender, free } = await standoff(system, stall, ['one-thread'])
   const passes = free.jobs.size >= enough
   const stops = sender.sent < JOBS ? `, then all stops (${format(sender.sent)} accepted)` : ''
   return { passes, text: format(free.jobs.size) + stops }
 }
 
-async function close(system, runtime) {
+async function close (system, runtime) {
   let stalled
-  const stall = async (endpoint) => (stalled = await shakeHands(endpoint, 'PULL'))
+  const stall = async endpoint => (stalled = await shakeHands(endpoint, 'PULL'))
   const { sender, free } = await standoff(system, stall, runtime)
   const before = free.received
   stalled.destroy()
@@ -59,11 +59,11 @@ async function close(system, runtime) {
 }
 
 /** The last of the reports may have been on its way when the connection was closed. */
-function silent(sender, since) {
+function silent (sender, since) {
   return sender.ended !== undefined || sender.reportedAt < since + 500
 }
 
-async function standoff(system, stall, runtime) {
+async function standoff (system, stall, runtime) {
   const sender = system.push([JOBS, SIZE, 2, ...runtime])
   const endpoint = await sender.endpoint()
   await stall(endpoint)
