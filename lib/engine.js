@@ -78,4 +78,5 @@ function maps () {
   }
 }
 
+/** @type {typeof engine & { hint: typeof hint, warning: typeof warning }} */
 module.exports = { ...shared ?? engine, hint, warning }

@@ -4,6 +4,8 @@
 // are delivered, open requests until they are answered, both until `linger` is over; what is given
 // up is said. Nothing of this costs anything before the end.
 
+/** @typedef {InstanceType<typeof import('./session.js').Session>} Session */
+
 const { Set, clearTimeout, now, process, setInterval, setTimeout, unmocked } = require('./runtime.js')
 const { writeSync } = unmocked('node:fs') ?? require('node:fs')
 const { gaveUp, mayBeLost } = require('./errors.js')
@@ -14,9 +16,11 @@ const LOOKS = 4
 /** `process.exit()` is not held up for longer, whatever `linger` says. */
 const MOST_AT_EXIT = 2_000
 
+/** @type {Set<Session>} */
 const sessions = new Set()
 let isWatching = false
 
+/** @param {Session} session */
 function watch (session) {
   sessions.add(session)
   if (isWatching) return
@@ -36,12 +40,20 @@ function unwatch (session) {
   sessions.delete(session)
 }
 
-/** Whether jobs are left, or yet to be sent, and no other thread sees to them. */
+/**
+ * Whether jobs are left, or yet to be sent, and no other thread sees to them.
+ *
+ * @param {Session} session
+ */
 function mustDeliver (session) {
   return (session.undelivered() > 0 || session.native.sending() > 0) && session.native.isAlone()
 }
 
-/** The loop is empty and jobs are left: stays until they are delivered or given up. */
+/**
+ * The loop is empty and jobs are left: stays until they are delivered or given up.
+ *
+ * @param {Session} session
+ */
 async function linger (session) {
   const { linger } = session.options
   session.hold()

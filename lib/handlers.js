@@ -3,6 +3,8 @@
 // pull(handler, { concurrency }): keeps at most so many handlers running. What they reject is tried again: a zeropipe
 // pusher sees to that, for any other we do it here.
 
+/** @typedef {InstanceType<typeof import('./session.js').Session>} Session */
+
 const { AsyncResource } = require('node:async_hooks')
 const { onAbort, throwIfAborted } = require('./abort.js')
 const { count, messageOf, warn } = require('./errors.js')
@@ -17,7 +19,15 @@ const LONGEST_PAUSE = 30_000
 const MANUAL = { requireManualDestroy: true }
 
 class Handlers {
-  /** `session` has its end `side` open: 'pull' or 'reply'. `dead(event)` is told of jobs that were tried here too often. */
+  /**
+   * `session` has its end `side` open. `dead(event)` is told of jobs that were tried here too often.
+   *
+   * @param {Session} session
+   * @param {'pull' | 'reply'} side
+   * @param {(...args: any[]) => unknown} handler
+   * @param {{ concurrency: number, signal?: AbortSignal, prefetch: number | 'auto' }} options
+   * @param {(event: object) => void} dead
+   */
   constructor (session, side, handler, { concurrency, signal, prefetch }, dead) {
     this.session = session
     this.side = side
@@ -37,7 +47,8 @@ class Handlers {
     /** Jobs whose pause is over, and the timers of those whose pause is not. */
     this.due = []
     this.pausing = new Map()
-    this.settled = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }))
+    /** @type {Promise<void>} */
+    this.settled = new Promise(resolve => { this.resolve = resolve })
     this.take = job => {
       this.isWaiting = false
       const entry = this.entry(job)
@@ -185,7 +196,7 @@ class Handlers {
     atEndOfTick(this.tick)
   }
 
-  succeeded ({ number }) {
+  succeeded ({ number }, _reply) {
     if (number === undefined) return
     this.done.push(number)
     this.schedule()

@@ -13,6 +13,8 @@ const REINSTALL = 'install it again: npm install --force zeropipe'
  * What the system, or the runtime, says of a binary that is there and does not load, and the cure;
  * the first that fits counts. Systems say it in their own words: those of Linux (glibc and musl),
  * macOS and Windows.
+ *
+ * @type {[RegExp, string][]}
  */
 const refusals = [
   [/ERR_DLOPEN_DISABLED|addons is disabled/, 'this process must not load native addons: run it without --no-addons, or with --allow-addons beside --permission'],
@@ -29,7 +31,11 @@ const refusals = [
   [/self-register|napi_|undefined symbol|N-API/, 'this runtime lacks a part of Node-API: Node 20 or newer is needed']
 ]
 
-/** The same for a binary that is nowhere, by where and how we run. */
+/**
+ * The same for a binary that is nowhere, by where and how we run.
+ *
+ * @type {[(names: string[]) => boolean, string | (() => string)][]}
+ */
 const absences = [
   [() => isSingleExecutable(), 'this is a single executable, in which a native addon can\'t be: install zeropipe beside it, and load it with createRequire(process.execPath)'],
   [() => isBundled(), 'it was bundled, and a native addon can\'t be: tell your bundler that zeropipe is external (Next.js: serverExternalPackages), and install it beside the bundle'],

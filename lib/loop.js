@@ -3,6 +3,8 @@
 // for await (const job of pull()): an iterator that ends, aborts and fails as iterators should, and answers from the
 // slab at hand without a crossing.
 
+/** @typedef {InstanceType<typeof import('./session.js').Session>} Session */
+
 const { onAbort, reasonOf } = require('./abort.js')
 const { Promise, WeakRef } = require('./runtime.js')
 const { isDue, nextTurn } = require('./turn.js')
@@ -26,6 +28,7 @@ class Loop {
     this.enter = enter
     this.shape = shape
     this.prefetch = prefetch
+    /** @type {Session} */
     this.session = null
     this.reference = new WeakRef(this)
     /** Set from the first job that it may get to the last that it is done with. */

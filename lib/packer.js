@@ -3,6 +3,8 @@
 // Jobs on their way out. They are copied into a slab, many to one crossing: the slab goes to the engine when the engine
 // is idle, when it is full, or at the end of the tick, whichever comes first.
 
+/** @import { NativePushEnd } from '../binding.js' */
+
 const { Buffer, Promise, nextTick, unmocked } = require('./runtime.js')
 const { isAnyArrayBuffer, isPromise, isProxy, isTypedArray, isUint8Array } = unmocked('node:util/types') ?? require('node:util/types')
 const { code, makeError, messageOf } = require('./errors.js')
@@ -64,6 +66,14 @@ class Packer {
    * `native` is open, and has memory for a slab (`src/binding/slab.rs`); `maxMessageSize` bounds a job. `idle` is the word that tells whether
    * the engine is idle; so many jobs are a `part` that leaves before the end of the tick; `schedule(tick)` has `tick` called then;
    * `refused(jobs)` gets back what a closed engine took no more.
+   *
+   * @param {Pick<NativePushEnd, 'slab' | 'room' | 'fits' | 'send' | 'sendLarge'>} native
+   * @param {number} maxMessageSize
+   * @param {object} way
+   * @param {Uint32Array} [way.idle]
+   * @param {number} [way.part]
+   * @param {(tick: () => void) => void} [way.schedule]
+   * @param {(jobs: Uint8Array[][]) => void} [way.refused]
    */
   constructor (native, maxMessageSize, { idle = NEVER_IDLE, part = Infinity, schedule = atNextTick, refused }) {
     this.native = native

@@ -3,6 +3,8 @@
 // Where jobs go out on this thread: whether the end is open, who waits for that or for room, and the slab at hand. A session has
 // one for jobs and one for requests.
 
+/** @typedef {InstanceType<typeof import('./session.js').Session>} Session */
+
 const { ACCEPTED, Packer, checkJob, mostBytes } = require('./packer.js')
 const { clearTimeout, setTimeout } = require('./runtime.js')
 const { isDue, nextTurn } = require('./turn.js')
@@ -15,7 +17,13 @@ const PART = 32
 const LOCKED = 10
 
 class PushEnd {
-  /** `name` is 'push' or 'request'; `refused(jobs)` gets back what was accepted after another thread had closed the pipe. */
+  /**
+   * `refused(jobs)` gets back what was accepted after another thread had closed the pipe.
+   *
+   * @param {Session} session
+   * @param {'push' | 'request'} name
+   * @param {(jobs: Uint8Array[][]) => void} refused
+   */
   constructor (session, name, refused) {
     this.session = session
     this.name = name

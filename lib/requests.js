@@ -3,6 +3,8 @@
 // Requests on their way out, and their replies. A request travels as [tag] [empty] [frames ...]; whoever replies puts the same envelope
 // before the reply (RFC 28), and by the tag we know whose it is.
 
+/** @typedef {InstanceType<typeof import('./session.js').Session>} Session */
+
 const { Buffer, Promise, clearInterval, clearTimeout, nextTick, setTimeout, unmocked } = require('./runtime.js')
 const { randomFillSync } = unmocked('node:crypto') ?? require('node:crypto')
 const { onAbort } = require('./abort.js')
@@ -23,6 +25,7 @@ const DELIMITER = new Uint8Array(0)
 const NONE = {}
 
 class Requests {
+  /** @param {Session} session */
   constructor (session) {
     this.session = session
     // A request that comes too late is refused with all the others that are open.

@@ -27,7 +27,7 @@ const { clearInterval, clearTimeout, setImmediate, setInterval, setTimeout } = u
 const { Map, Set, WeakMap, WeakRef } = globalThis
 
 /** The promise of the language itself, whatever the global is. */
-const Promise = (async () => {})().constructor
+const Promise = /** @type {PromiseConstructor} */ ((async () => {})().constructor)
 
 /** The copy's may have been replaced before the import. */
 const { nextTick } = main ?? process
@@ -88,6 +88,7 @@ function built (name) {
   }
 }
 
+/** @returns {{ engine: typeof import('../binding.js'), path: string }} */
 function open () {
   const errors = []
   for (const name of names[`${process.platform} ${process.arch}`] ?? []) {

@@ -3,6 +3,8 @@
 // The life of one native pipe on this thread, from the first call to its close: what is open, who waits for what, and
 // what keeps the process alive.
 
+/** @import { Mail, NativeOptions, NativePipe } from '../binding.js' */
+
 const { aborting, throwIfAborted } = require('./abort.js')
 const { code, count, fromEngine, gaveUp, makeError, mayBeLost, warn } = require('./errors.js')
 const exit = require('./exit.js')
@@ -22,10 +24,17 @@ const REPLIES = 16
 const FAILURES = 32
 const TIDY = 64
 
+const ENDS = /** @type {const} */ (['push', 'pull', 'request', 'reply'])
+
 class Session {
   /**
    * `makeNative(options, wake)` makes the native pipe; `tell(name, event)` is told what happens; `again(job)` pushes a
    * job that this session accepted too late.
+   *
+   * @param {ReturnType<typeof import('./options.js').pipeOptions>} options
+   * @param {(options: NativeOptions, wake: (bits: number) => void) => NativePipe} makeNative
+   * @param {(name: string, event: object) => void} tell
+   * @param {(job: unknown) => Promise<void>} again
    */
   constructor (options, makeNative, tell, again) {
     this.options = options
@@ -36,7 +45,7 @@ class Session {
     this.pushEnd = new PushEnd(this, 'push', jobs => this.comeTooLate(jobs))
     /** Once there was one. */
     this.requests = null
-    this.watchdogs = Object.fromEntries(['push', 'pull', 'request', 'reply'].map(end => [end, new Watchdog(this, end, exit.isPulling)]))
+    this.watchdogs = Object.fromEntries(ENDS.map(end => [end, new Watchdog(this, end, exit.isPulling)]))
     /** How many wait for all jobs to be delivered, and say so if that takes long. */
     this.deliveries = 0
     this.opening = { push: null, pull: null, request: null, reply: null }
@@ -48,7 +57,9 @@ class Session {
     this.closing = null
     this.until = Infinity
     this.lingerTimer = undefined
+    /** @type {Promise<void>} */
     this.lingerOver = new Promise(resolve => { this.endLinger = resolve })
+    /** @type {Promise<void>} */
     this.over = new Promise(resolve => { this.endOver = resolve })
     this.questions = new Map()
     this.lastQuestion = 0
@@ -278,7 +289,11 @@ class Session {
     await finished
   }
 
-  /** The engine has closed the pipe, and says what became of the jobs that were left. */
+  /**
+   * The engine has closed the pipe, and says what became of the jobs that were left.
+   *
+   * @param {Mail} mail
+   */
   closed ({ givenUp, dropped, sending }) {
     // What has come before counts, though this mail was read with the bit of another, and their bits are yet to be looked at.
     this.requests?.serve()
@@ -398,7 +413,11 @@ function loudly (work) {
   }
 }
 
-/** An event as users see it. */
+/**
+ * An event as users see it.
+ *
+ * @param {Mail} mail
+ */
 function toEvent ({ kind, side, address, identity, flow, code, text, job, jobId, attempt }) {
   switch (kind) {
     case 'listening': return { end: side, address }

@@ -23,7 +23,12 @@ const View = Buffer[Symbol.species]?.prototype === Buffer.prototype
   : function (memory, start, length) { return Buffer.from(memory, start, length) }
 
 class Slicer {
-  /** `tray` is memory that the engine fills: with what it says of a slab, the ends, and the slab if it is small. */
+  /**
+   * `tray` is memory that the engine fills: with what it says of a slab, the ends, and the slab if
+   * it is small.
+   *
+   * @param {Uint8Array} tray
+   */
   constructor (tray) {
     this.ends = new Uint32Array(tray.buffer, tray.byteOffset, HEADER + FRAMES)
     this.small = tray.subarray(this.ends.byteLength)
@@ -41,7 +46,12 @@ class Slicer {
     return this.frame === this.frames
   }
 
-  /** Begins with what the engine has put into the tray, and what it has lent, if anything; false if there is nothing. */
+  /**
+   * Begins with what the engine has put into the tray, and what it has lent, if anything; false if
+   * there is nothing.
+   *
+   * @param {Buffer | null} lent
+   */
   load (lent) {
     if (this.ends[0] === 0) {
       this.slab = this.memory = null

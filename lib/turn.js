@@ -23,6 +23,7 @@ const LOOKED = 1
 let every = 1
 let left = 1
 let isFresh = true
+/** @type {Promise<void>} */
 let turn = null
 
 /** Whether it is time to let others run. */

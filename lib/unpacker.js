@@ -4,6 +4,8 @@
 // it one by one, without a crossing. How far that has come the engine reads from shared words, so that it can acknowledge
 // jobs and knows what to send on.
 
+/** @import { NativePipe } from '../binding.js' */
+
 const { unmocked } = require('./runtime.js')
 const { randomBytes } = unmocked('node:crypto') ?? require('node:crypto')
 const { Slicer } = require('./slicer.js')
@@ -18,7 +20,14 @@ const nameless = randomBytes(8).toString('hex')
 let lastNameless = 0
 
 class Unpacker {
-  /** `end` is 'pull' or 'reply'; `prefetch` a number or 'auto'; `inOrder` says that each job is done when the next is asked for. */
+  /**
+   * `inOrder` says that each job is done when the next is asked for.
+   *
+   * @param {NativePipe} native
+   * @param {'pull' | 'reply'} end
+   * @param {number | 'auto'} prefetch
+   * @param {boolean} inOrder
+   */
   constructor (native, end, prefetch, inOrder) {
     this.end = end
     this.consumer = native.consumer(end, prefetch === 'auto' ? -1 : prefetch, inOrder)
@@ -28,6 +37,7 @@ class Unpacker {
     this.begun = 0
     /** Of the slab at hand, as far as it has been asked for: where its jobs come from, and what the id of job 0 would be. */
     this.source = null
+    /** @type {number | bigint} */
     this.firstId = 0n
     /** Those who wait for a job, in order. */
     this.takers = []

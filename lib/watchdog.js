@@ -4,6 +4,8 @@
 // peer to connect, or for workers that take nothing. A timer runs only while somebody waits; what
 // does not wait never sees this.
 
+/** @typedef {InstanceType<typeof import('./session.js').Session>} Session */
+
 const { Map, clearInterval, clearTimeout, setInterval, setTimeout } = require('./runtime.js')
 const { isFirstToSay } = require('./engine.js')
 const { count, warn } = require('./errors.js')
@@ -35,7 +37,13 @@ function warnOnce (kind, { options: { address } }, text) {
 
 /** Looks after one end of a pipe, on one thread. */
 class Watchdog {
-  /** `isPulling()` tells whether any pipe of this thread has a job in hand. */
+  /**
+   * `isPulling()` tells whether any pipe of this thread has a job in hand.
+   *
+   * @param {Session} session
+   * @param {'push' | 'pull' | 'request' | 'reply'} end
+   * @param {() => boolean} isPulling
+   */
   constructor (session, end, isPulling) {
     this.session = session
     this.end = end
@@ -235,6 +243,9 @@ class Watchdog {
  * Says after a while that jobs have yet to be delivered, for which `drain`, `close` or the end of
  * the process waits; `ifAlone` says that only a missing worker is worth a word. Returns what stops
  * it.
+ *
+ * @param {Session} session
+ * @param {boolean} ifAlone
  */
 function watchDelivery (session, ifAlone) {
   session.deliveries++
@@ -248,6 +259,10 @@ function watchDelivery (session, ifAlone) {
   }
 }
 
+/**
+ * @param {Session} session
+ * @param {boolean} ifAlone
+ */
 function complain (session, ifAlone) {
   const { peers } = session.native.stats().push
   if (ifAlone && peers.length > 0) return
@@ -259,7 +274,11 @@ function complain (session, ifAlone) {
     '(milliseconds)')
 }
 
-/** `close` and the end of the process wait for that, too. */
+/**
+ * `close` and the end of the process wait for that, too.
+ *
+ * @param {Session} session
+ */
 function complainOfSending (session) {
   const workers = session.native.sending()
   if (workers === 0) return
