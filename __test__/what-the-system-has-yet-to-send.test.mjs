@@ -12,10 +12,10 @@ import { numbers } from './helpers/take.mjs'
 const options = { timeout: 30_000, skip: platform !== 'linux' && 'Linux only' }
 
 /** More than the system of a worker takes that reads nothing, less than both systems do. */
-const JOBS = 400
+const JOBS = 2_000
 const text = number => `${number} `.padEnd(1024, '.')
 
-/** A worker that shakes hands and reads nothing, and a program that has pushed to it and does `then`. */
+/** A worker that introduces itself and reads nothing, and a program that has pushed to it and does `then`. */
 async function stalled (t, then, options = '') {
   const listener = await listen(t)
   const pushing = program(t, `
@@ -27,8 +27,7 @@ async function stalled (t, then, options = '') {
     ${then}
   `)
   const worker = await listener.next()
-  await worker.handshake('PULL')
-  worker.stall()
+  worker.introduce('PULL')
   await pushing.said('drained')
   return { worker, ...pushing }
 }
@@ -102,8 +101,7 @@ test('nobody waits for a worker that was sent everything, though it reads nothin
     await close()
   `)
   const worker = await listener.next()
-  await worker.handshake('PULL')
-  worker.stall()
+  worker.introduce('PULL')
   await said('closing')
   const { code, stderr } = await ended
   assert.deepEqual([code, stderr], [0, ''])

@@ -3,7 +3,7 @@
 // Jobs on their way out. They are copied into a slab, many to one crossing: the slab goes to the engine when the engine
 // is idle, when it is full, or at the end of the tick, whichever comes first.
 
-/** @import { NativePushEnd } from '../binding.js' */
+/** @import { NativePushEnd } from '../binding.d.ts' */
 
 const { Buffer, Promise, nextTick, unmocked } = require('./runtime.js')
 const { isAnyArrayBuffer, isPromise, isProxy, isTypedArray, isUint8Array } = unmocked('node:util/types') ?? require('node:util/types')

@@ -88,7 +88,7 @@ function built (name) {
   }
 }
 
-/** @returns {{ engine: typeof import('../binding.js'), path: string }} */
+/** @returns {{ engine: typeof import('../binding.d.ts'), path: string }} */
 function open () {
   const errors = []
   for (const name of names[`${process.platform} ${process.arch}`] ?? []) {

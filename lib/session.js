@@ -3,7 +3,7 @@
 // The life of one native pipe on this thread, from the first call to its close: what is open, who waits for what, and
 // what keeps the process alive.
 
-/** @import { Mail, NativeOptions, NativePipe } from '../binding.js' */
+/** @import { Mail, NativeOptions, NativePipe } from '../binding.d.ts' */
 
 const { aborting, throwIfAborted } = require('./abort.js')
 const { code, count, fromEngine, gaveUp, makeError, mayBeLost, warn } = require('./errors.js')

@@ -4,7 +4,7 @@
 // it one by one, without a crossing. How far that has come the engine reads from shared words, so that it can acknowledge
 // jobs and knows what to send on.
 
-/** @import { NativePipe } from '../binding.js' */
+/** @import { NativePipe } from '../binding.d.ts' */
 
 const { unmocked } = require('./runtime.js')
 const { randomBytes } = unmocked('node:crypto') ?? require('node:crypto')

@@ -80,9 +80,15 @@ export class RawPeer {
     await new Promise(resolve => this.#socket.write(Buffer.concat(bytes), resolve))
   }
 
-  /** Greets and says READY, answers no PING, and resolves once the other side has said READY too. */
-  async handshake (type, { minor = 1, properties } = {}) {
+  /** Greets and says READY, and reads nothing of what the other side says. */
+  introduce (type, { minor = 1, properties } = {}) {
+    this.stall()
     this.send(greeting({ minor }), ready(type, properties))
+  }
+
+  /** Greets and says READY, answers no PING, and resolves once the other side has said READY too. */
+  async handshake (type, options) {
+    this.introduce(type, options)
     const answer = await this.next()
     if (answer === undefined) throw new Error('the connection ended during the handshake')
     return answer
